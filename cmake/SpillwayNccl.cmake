@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: Apache-2.0
+# NCCL from the wheel, else from the system. Refuses the versions whose shrink and abort are broken.
+file(GLOB SPILLWAY_NCCL_HINTS "${SPILLWAY_VENV}/lib/python3*/site-packages/nvidia/nccl")
+find_path(SPILLWAY_NCCL_INCLUDE nccl.h HINTS ${SPILLWAY_NCCL_HINTS} /usr/local/cuda PATH_SUFFIXES include)
+find_library(SPILLWAY_NCCL_LIBRARY NAMES nccl libnccl.so.2 NAMES_PER_DIR HINTS ${SPILLWAY_NCCL_HINTS} /usr/local/cuda
+  PATH_SUFFIXES lib lib64)
+set(SPILLWAY_NCCL_FOUND FALSE)
+set(SPILLWAY_NCCL_DETAIL "NCCL's header and library are neither in ${SPILLWAY_VENV} nor in the system")
+if(SPILLWAY_NCCL_INCLUDE AND SPILLWAY_NCCL_LIBRARY)
+  file(STRINGS "${SPILLWAY_NCCL_INCLUDE}/nccl.h" lines REGEX "define NCCL_(MAJOR|MINOR|PATCH) ")
+  string(REGEX REPLACE "[^0-9;]" "" numbers "${lines}")
+  string(REPLACE ";" "." version "${numbers}")
+  if(version VERSION_GREATER_EQUAL 2.28.3 AND version VERSION_LESS_EQUAL 2.28.8)
+    set(SPILLWAY_NCCL_DETAIL "NCCL ${version} at ${SPILLWAY_NCCL_LIBRARY} is one of the broken 2.28.3 to 2.28.8")
+  elseif(NOT SPILLWAY_CUDA_FOUND)
+    set(SPILLWAY_NCCL_DETAIL "NCCL ${version} is there, but no CUDA toolkit")
+  else()
+    set(SPILLWAY_NCCL_FOUND TRUE)
+    set(SPILLWAY_NCCL_DETAIL "${version}, ${SPILLWAY_NCCL_LIBRARY} (no part of this version uses it)")
+  endif()
+endif()

@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: Apache-2.0
+# spillway::ucx: UCX from the wheel in SPILLWAY_VENV, else from the system. Also used by the installed package.
+file(GLOB SPILLWAY_UCX_HINTS "${SPILLWAY_VENV}/lib/python3*/site-packages/libucx")
+find_path(SPILLWAY_UCX_INCLUDE ucp/api/ucp.h HINTS ${SPILLWAY_UCX_HINTS} PATH_SUFFIXES include)
+find_library(SPILLWAY_UCP_LIBRARY ucp HINTS ${SPILLWAY_UCX_HINTS} PATH_SUFFIXES lib)
+find_library(SPILLWAY_UCS_LIBRARY ucs HINTS ${SPILLWAY_UCX_HINTS} PATH_SUFFIXES lib)
+set(SPILLWAY_UCX_FOUND FALSE)
+set(SPILLWAY_UCX_DETAIL "UCX headers and libraries are neither in ${SPILLWAY_VENV} nor in the system")
+if(SPILLWAY_UCX_INCLUDE AND SPILLWAY_UCP_LIBRARY AND SPILLWAY_UCS_LIBRARY)
+  set(SPILLWAY_UCX_FOUND TRUE)
+  set(SPILLWAY_UCX_DETAIL "${SPILLWAY_UCP_LIBRARY}")
+  if(NOT TARGET spillway::ucx)
+    add_library(spillway::ucx INTERFACE IMPORTED)
+    target_include_directories(spillway::ucx INTERFACE ${SPILLWAY_UCX_INCLUDE})
+    target_link_libraries(spillway::ucx INTERFACE ${SPILLWAY_UCP_LIBRARY} ${SPILLWAY_UCS_LIBRARY})
+  endif()
+endif()

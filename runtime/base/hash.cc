@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "spillway/base/hash.h"
+
+#include <xxhash.h>
+
+namespace spillway {
+
+std::uint64_t content_hash(ByteSpan bytes, std::uint64_t seed)
+{
+  return XXH3_64bits_withSeed(bytes.data(), bytes.size(), seed);
+}
+
+std::uint64_t hash_combine(std::uint64_t hash, std::uint64_t value)
+{
+  const std::uint64_t pair[2] = {hash, value};
+  return XXH3_64bits(pair, sizeof(pair));
+}
+
+Hash128 content_hash_128(ByteSpan bytes)
+{
+  const XXH128_hash_t hash = XXH3_128bits(bytes.data(), bytes.size());
+  return {hash.low64, hash.high64};
+}
+
+}  // namespace spillway

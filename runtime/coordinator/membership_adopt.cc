@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+// A coordinator without a record of a lineage forms no epoch for it (P11), until all members of
+// its newest reported number agree or an operator says `adopt`.
+#include <algorithm>
+
+#include "membership_impl.h"
+
+namespace spillway {
+namespace {
+
+// Numbers and workers that nobody here has heard of may exist: a joiner that is away may know of
+// a higher number, or be one. So many are skipped.
+constexpr std::uint64_t kAdoptionGap = std::uint64_t{1} << 20;
+constexpr std::uint64_t kWorkerGap = 1024;
+// Worker ids index a table: a claimed id beyond this is nonsense.
+constexpr std::uint64_t kHighestWorkerId = std::uint64_t{1} << 24;
+
+}  // namespace
+
+// Whether the greeting ends here: refused, or held until somebody adopts its lineage.
+bool MembershipCore::Impl::fence(const WorkerGreeted& event)
+{
+  const MemberStatus& status = event.hello.status;
+  const auto refuse = [&](std::string why) {
+    branch("greet.refused");
+    decide("P11", absl::StrCat("refused a worker: ", why));
+    emit(Refuse{event.token, absl::FailedPreconditionError(why)});
+    return true;
+  };
+  const WorkerId worker = event.hello.worker;
+  if (!worker) return false;
+  if (worker.value() >= kHighestWorkerId)
+    return refuse(absl::StrCat("worker id ", worker.value(), " is out of range"));
+  if (status.lineage == record_.lineage)
+  {
+    if (worker >= reserved_workers_)
+      return refuse(absl::StrCat("worker id ", worker.value(), " was never given in this job"));
+    return false;
+  }
+  if (record_.newest || reserved_workers_ != WorkerId(1))
+    return refuse(absl::StrCat("lineage ", status.lineage.value(), " is not this job's, which is ",
+                               record_.lineage.value(),
+                               "; end that worker or give the job another name"));
+  if (!status.lineage) return refuse("a worker with an id must name its lineage");
+  branch("greet.fenced");
+  decide("P11", absl::StrCat("worker ", worker.value(), " belongs to lineage ",
+                             status.lineage.value(), ", of which this store knows nothing"));
+  if (fenced_.empty()) fenced_lineage_ = status.lineage;
+  if (status.lineage != fenced_lineage_)
+    return refuse("another unknown lineage is waiting to be adopted");
+  fenced_[worker] = event;
+  return true;
+}
+
+// All members of the newest number that anybody reports are here and say the same, and nobody has
+// heard of a higher number, which might become active without them.
+bool MembershipCore::Impl::try_adopt()
+{
+  if (fenced_.empty()) return false;
+  Number newest;
+  for (const auto& [worker, greeting] : fenced_)
+    newest = std::max(newest, greeting.hello.status.current);
+  const std::vector<MemberInfo>* list = nullptr;
+  for (const auto& [worker, greeting] : fenced_)
+    if (greeting.hello.status.current == newest) list = &greeting.hello.members;
+  const bool complete =
+      newest && list != nullptr && !list->empty() &&
+      std::all_of(list->begin(), list->end(),
+                  [&](const MemberInfo& member) {
+                    const auto at = fenced_.find(member.worker);
+                    return at != fenced_.end() && at->second.hello.status.current == newest;
+                  }) &&
+      std::all_of(fenced_.begin(), fenced_.end(), [&](const auto& item) {
+        const MemberStatus& status = item.second.hello.status;
+        return std::max(status.highest_seen, status.promised) <= newest;
+      });
+  if (!complete)
+  {
+    waits_ = absl::StrCat("lineage ", fenced_lineage_.value(),
+                          " is unknown to this store: an operator may say `adopt`");
+    if (list != nullptr)
+      for (const MemberInfo& member : *list)
+        if (!fenced_.contains(member.worker)) waiting_for_.push_back(member.worker);
+    return false;
+  }
+  branch("adopt.unanimous");
+  adopt(false);
+  return true;
+}
+
+void MembershipCore::Impl::on(const AdoptRequested& event)
+{
+  if (fenced_.empty() || event.lineage != fenced_lineage_)
+    return decide("P11", absl::StrCat("nothing to adopt under lineage ", event.lineage.value()));
+  branch("adopt.by_operator");
+  adopt(true);
+}
+
+// Takes over the newest number that is reported, and aborts it: the next epoch is formed by the
+// usual rules from what its members promise.
+void MembershipCore::Impl::adopt(bool by_operator)
+{
+  Number newest;
+  WorkerId highest_worker;
+  std::vector<MemberInfo> members;
+  for (const auto& [worker, greeting] : fenced_)
+  {
+    const MemberStatus& status = greeting.hello.status;
+    record_.last_number = std::max({record_.last_number, status.highest_seen, status.promised,
+                                    status.current, status.installed, status.left});
+    highest_worker = std::max(highest_worker, worker);
+    for (const MemberInfo& member : greeting.hello.members)
+      highest_worker = std::max(highest_worker, member.worker);
+    if (status.current < newest || greeting.hello.members.empty()) continue;
+    newest = status.current;
+    members = greeting.hello.members;
+  }
+  record_.lineage = fenced_lineage_;
+  reserved_workers_ = record_.next_worker = WorkerId(highest_worker.value() + kWorkerGap);
+  record_.last_number = Number(record_.last_number.value() + kAdoptionGap);
+  if (newest)
+  {
+    record_.newest = newest;
+    record_.numbers[newest] = {.kind = NumberRecord::Kind::kPlanned,
+                               .members = MemberList::make(std::move(members))};
+    record_.stepped = true;
+  }
+  decide("P11",
+         absl::StrCat("adopted lineage ", record_.lineage.value(), " at number ", newest.value(),
+                      by_operator ? ": an operator said so" : ": all its members agree"));
+  count_lists();
+  for (const auto& [number, content] : record_.numbers)
+    for (const MemberInfo& info : content.members->members())
+    {
+      Worker& worker = put(info.worker);
+      worker.info = info;
+      worker.quiet_since = now_;
+      set_timer(worker, deadline_after(now_, config_.reconnect_grace));
+    }
+  // With the same write, so that whoever starts again from this record goes on with the abort.
+  if (record_.newest) begin_abort("the lineage was adopted");
+  if (!record_.newest || !rules_.abort_number_is_persisted) persist();
+  const std::map<WorkerId, WorkerGreeted> greetings = std::exchange(fenced_, {});
+  for (const auto& [worker, greeting] : greetings) on(greeting);
+}
+
+}  // namespace spillway

@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: Apache-2.0
+// Who is heard, silent or dead, and what follows from what each worker says.
+#include <algorithm>
+
+#include "membership_impl.h"
+#include "spillway/base/check.h"
+
+namespace spillway {
+namespace {
+
+// Worker ids are persisted as given in blocks, so that a start of thousands is few writes.
+constexpr std::uint64_t kWorkerIdBlock = 64;
+
+}  // namespace
+
+MembershipCore::Impl::Worker* MembershipCore::Impl::find(WorkerId worker)
+{
+  return worker.value() < workers_.size() ? workers_[worker.value()].get() : nullptr;
+}
+const MembershipCore::Impl::Worker* MembershipCore::Impl::find(WorkerId worker) const
+{
+  return worker.value() < workers_.size() ? workers_[worker.value()].get() : nullptr;
+}
+
+MembershipCore::Impl::Worker& MembershipCore::Impl::put(WorkerId worker)
+{
+  if (worker.value() >= workers_.size()) workers_.resize(worker.value() + 1);
+  auto& slot = workers_[worker.value()];
+  if (!slot)
+  {
+    slot = std::make_unique<Worker>();
+    slot->info.worker = worker;
+  }
+  return *slot;
+}
+
+// Only connected workers, members of numbers that may be active, and who may hold the newest state
+// are remembered.
+void MembershipCore::Impl::forget_if_gone(WorkerId id)
+{
+  Worker* worker = find(id);
+  if (worker == nullptr || worker->connected || worker->active_lists > 0) return;
+  if (!worker->dead && std::binary_search(record_.absent.begin(), record_.absent.end(), id)) return;
+  std::erase(record_.absent, id);
+  worker->silent = worker->released = false;
+  classify(*worker);
+  set_timer(*worker, kForever);
+  std::erase_if(pairs_, [&](const auto& p) { return p.first.first == id || p.first.second == id; });
+  workers_[id.value()].reset();
+}
+
+WorkerId MembershipCore::Impl::accept(const WorkerGreeted& event)
+{
+  const WorkerId known = event.hello.worker;
+  if (known)
+  {
+    branch("greet.returns");
+    return known;
+  }
+  branch("greet.new");
+  const WorkerId id = reserved_workers_;
+  reserved_workers_ = id.next();
+  if (reserved_workers_ > record_.next_worker)
+  {
+    record_.next_worker = WorkerId(id.value() + kWorkerIdBlock);
+    persist();
+  }
+  return id;
+}
+
+void MembershipCore::Impl::take_status(Worker& worker, const MemberStatus& status)
+{
+  const WorkerId id = worker.info.worker;
+  worker.status = status;
+  worker.has_status = true;
+  worker.silent = false;
+  if (worker.timer != kForever) set_timer(worker, kForever);
+  if (status.wants_list && status.wants_list != worker.whole_list_of)
+  {
+    branch("list.whole_again");
+    worker.whole_list_of = status.wants_list;
+    if (worker.sent_epoch == status.wants_list) worker.sent_epoch = Number();
+    if (worker.sent_pending == status.wants_list) worker.sent_pending = Number();
+  }
+  const Number active = std::max(status.current, status.installed);
+  if (active > record_.newest && record_.numbers.contains(active))
+    heard_active(active, status.switched_from);
+  if (status.first_word && !record_.stepped)
+  {
+    record_.stepped = true;
+    persist();
+  }
+  if (rules_.unreachable_pairs_left_out && rules_.failed_preparation_reports_pair)
+    for (WorkerId peer : status.unreachable)
+      if (const Worker* other = find(peer); other != nullptr && !other->silent)
+        remember_pair(id, peer, "could not connect while preparing");
+  classify(worker);
+  touched_.push_back(id);
+}
+
+// A report names a planned number as entered: it is the newest active one now (P4).
+void MembershipCore::Impl::heard_active(Number number, Number switched_from)
+{
+  branch("active.planned");
+  record_.holders.clear();
+  if (rules_.predecessors_hold_planned_base)
+  {
+    std::set<WorkerId> holders;
+    const bool named = rules_.predecessors_are_the_switched_number &&
+                       record_.numbers.contains(switched_from) && switched_from < number;
+    for (const auto& [lower, content] : record_.numbers)
+    {
+      if (lower >= number || (named && lower != switched_from)) continue;
+      for (const MemberInfo& member : content.members->members()) holders.insert(member.worker);
+    }
+    record_.holders.assign(holders.begin(), holders.end());
+  }
+  NumberRecord& content = record_.numbers.at(number);
+  content.switched_from = switched_from;
+  remember_absent(record_.holders, *content.members);
+  for (auto at = record_.numbers.begin(); at != record_.numbers.find(number);)
+  {
+    recent_lists_[at->first] = at->second.members;
+    at = record_.numbers.erase(at);
+  }
+  record_.newest = number;
+  if (record_.pending == number) record_.pending = Number();
+  decide("P5", absl::StrCat("number ", number.value(), " is active, entered from ",
+                            switched_from.value()));
+  persist();
+  count_lists();
+  classify_all();
+}
+
+// Before `list` becomes the newest: who is in none of the lists that remain, but was in one of the
+// others or holds the base. If all in the lists die, these are who can have the state.
+void MembershipCore::Impl::remember_absent(const std::vector<WorkerId>& holders,
+                                           const MemberList& list)
+{
+  std::set<WorkerId> absent(record_.absent.begin(), record_.absent.end());
+  absent.insert(holders.begin(), holders.end());
+  for (const auto& [number, content] : record_.numbers)
+    for (const MemberInfo& member : content.members->members()) absent.insert(member.worker);
+  std::erase_if(absent, [&](WorkerId id) {
+    const Worker* worker = find(id);
+    return list.contains(id) || worker == nullptr || worker->dead || worker->released;
+  });
+  record_.absent.assign(absent.begin(), absent.end());
+}
+
+void MembershipCore::Impl::silence(Worker& worker, const std::string& reason)
+{
+  if (!worker.silent)
+  {
+    branch("silent.told");
+    worker.silent = true;
+    if (!worker.dead)
+    {
+      if (worker.connected) worker.quiet_since = now_;
+      set_timer(worker, deadline_after(worker.quiet_since, config_.lease));
+      decide("detail 1",
+             absl::StrCat("worker ", worker.info.worker.value(), " is judged silent: ", reason));
+    }
+  }
+  classify(worker);
+}
+
+// How many numbers that may be active list each worker.
+void MembershipCore::Impl::count_lists()
+{
+  each_worker([](Worker& worker) {
+    worker.active_lists = 0;
+    worker.in_newest = false;
+  });
+  for (const auto& [number, content] : record_.numbers)
+    for (const MemberInfo& info : content.members->members())
+    {
+      Worker& worker = put(info.worker);
+      if (worker.info.address.empty()) worker.info = info;
+      ++worker.active_lists;
+      if (number == record_.newest) worker.in_newest = true;
+    }
+}
+
+void MembershipCore::Impl::classify_all()
+{
+  std::vector<WorkerId> gone;
+  each_worker([&](Worker& worker) {
+    classify(worker);
+    if (!worker.connected && worker.active_lists == 0) gone.push_back(worker.info.worker);
+  });
+  for (WorkerId worker : gone) forget_if_gone(worker);
+  all_touched_ = true;
+}
+
+bool MembershipCore::Impl::promise_unanswered(const Worker& worker) const
+{
+  const Number promised = worker.status.promised;
+  if (!promised || worker.active_lists == 0 || record_.numbers.empty()) return false;
+  if (promised > record_.numbers.rbegin()->first) return true;
+  return rules_.unanswered_promise_resumes_abort && promised > record_.newest &&
+         !record_.numbers.contains(promised);
+}
+
+bool MembershipCore::Impl::calls_for_abort(const Worker& worker) const
+{
+  if (worker.released) return false;
+  if (worker.in_newest && worker.silent) return true;
+  if (!worker.connected || !worker.has_status) return false;
+  const auto& fault = worker.status.fault;
+  if (fault && fault->number >= record_.newest && record_.numbers.contains(fault->number))
+    return true;
+  if (fault && rules_.fault_of_previous_number_counts && worker.in_newest &&
+      fault->number == worker.status.current &&
+      fault->number == record_.numbers.at(record_.newest).switched_from)
+    return true;
+  return promise_unanswered(worker);
+}
+
+unsigned MembershipCore::Impl::classes_of(const Worker& worker) const
+{
+  const MemberStatus& status = worker.status;
+  const bool heard = worker.connected && worker.has_status && !worker.silent;
+  const bool running = record_.newest && record_.ended == EndReason::kRunning;
+  const bool asked = (worker.connected || worker.active_lists > 0) && !worker.silent;
+  unsigned classes = worker.silent ? unsigned{kSilent} : 0;
+  if (worker.released) return classes;
+  if (abort_ && asked && !worker.answers(abort_)) classes |= kAwaited;
+  if (running && !abort_ && calls_for_abort(worker)) classes |= kCallsForAbort;
+  if (!heard) return classes;
+  if (!status.wants_to_leave) classes |= kAvailable;
+  if (!worker.in_newest) return classes | (status.wants_to_leave ? kParting : kJoiner);
+  if (status.wants_to_leave) classes |= kLeaver;
+  if (status.first_word == record_.newest) classes |= kSawFirstWord;
+  if (running && status.done == record_.newest) classes |= kFinished;
+  return classes;
+}
+
+// Recomputes the classes of one worker from its own state; nothing else depends on it.
+void MembershipCore::Impl::classify(Worker& worker)
+{
+  const unsigned classes = classes_of(worker);
+  const unsigned changed = classes ^ std::exchange(worker.classes, classes);
+  if (changed == 0) return;
+  const auto count = [&](Class which, std::size_t& counter) {
+    if ((changed & which) != 0) (classes & which) != 0 ? ++counter : --counter;
+  };
+  const auto put_in = [&](Class which, std::set<WorkerId>& set) {
+    if ((changed & which) == 0) return;
+    if ((classes & which) != 0)
+      set.insert(worker.info.worker);
+    else
+      set.erase(worker.info.worker);
+  };
+  count(kAwaited, awaited_count_);
+  count(kAvailable, available_count_);
+  count(kSawFirstWord, first_words_);
+  put_in(kCallsForAbort, alarms_);
+  put_in(kJoiner, joiners_);
+  put_in(kLeaver, leavers_);
+  put_in(kParting, parting_);
+  put_in(kFinished, finished_);
+  put_in(kSilent, silent_);
+}
+
+void MembershipCore::Impl::set_timer(Worker& worker, MonotonicTime at)
+{
+  if (worker.timer != kForever) timers_.erase({worker.timer, worker.info.worker});
+  worker.timer = at;
+  if (at != kForever) timers_.insert({at, worker.info.worker});
+}
+
+}  // namespace spillway

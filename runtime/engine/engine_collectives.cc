@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+// User collectives between two steps, repeated over changes of membership until they have a result.
+#include <cstring>
+
+#include "absl/strings/str_cat.h"
+#include "engine_impl.h"
+#include "spillway/base/log.h"
+#include "spillway/base/status.h"
+
+namespace spillway::engine {
+
+// The group whose members hold the step. That is the one which reduced it, since who leaves after
+// the step takes part as well, if it works and if the loops of all its members saw the step: a
+// joiner's does not see its first one and makes no calls. Else that of the newest number, where
+// whoever makes no calls goes through the gate of its next step. `failed`: a call over that
+// number's group failed.
+absl::StatusOr<std::shared_ptr<NumberLinks>> EngineImpl::collective_links(Number failed)
+{
+  const StateName state = *held_;
+  if (!failed && (!step_.unseen || driver_.current() == state.number))
+  {
+    const std::shared_ptr<NumberLinks> reduced = links_->get(state.number);
+    if (reduced && !reduced->stopped()) return reduced;
+  }
+  std::shared_ptr<NumberLinks> found;
+  // The queue may hold what only begin_step() does: it means that this member has lost its state.
+  const std::optional<UserItem> item = driver_.take([&](const UserItem* front) {
+    if (!link_over_.ok() || front != nullptr) return Driver::Decision::kStop;
+    const MemberCore& core = driver_.core();
+    if (core.status().applied != state) return Driver::Decision::kStop;
+    const bool newer = core.current() > std::max(failed, state.number) && !core.stopped();
+    if (newer && core.status().installed == core.current()) found = links_->get(core.current());
+    return found ? Driver::Decision::kStop : Driver::Decision::kWait;
+  });
+  if (found) return found;
+  return absl::AbortedError(absl::StrCat("worker ", self_.value(), " does not hold step ",
+                                         state.step.value(), " any more: call begin_step()"));
+}
+
+absl::StatusOr<std::vector<std::string>> EngineImpl::collective(const UserCall& call)
+{
+  SPILLWAY_RETURN_IF_ERROR(fatal_);
+  if (step_.open) return absl::FailedPreconditionError("collectives are called between two steps");
+  if (!held_ || restore_ || end_ != EndReason::kNotEnded)
+    return absl::AbortedError("the last step was aborted, or there was none: call begin_step()");
+  Number failed;
+  while (true)
+  {
+    SPILLWAY_ASSIGN_OR_RETURN(const std::shared_ptr<NumberLinks> links, collective_links(failed));
+    absl::Status status = links->await_ready();
+    if (status.ok()) status = links->announce();
+    if (status.ok())
+    {
+      absl::StatusOr<std::vector<std::string>> result = calls_.call(*links, call);
+      if (result.ok()) return result;
+      status = result.status();
+    }
+    if (status.code() == absl::StatusCode::kFailedPrecondition ||
+        status.code() == absl::StatusCode::kInvalidArgument)
+      return status;
+    log_info("a collective after step ", held_->step.value(), " is repeated: ", status.message());
+    failed = links->number();
+  }
+}
+
+absl::Status EngineImpl::all_reduce(comm::DType type, MutableByteSpan values)
+{
+  if (values.size() % comm::size_bytes(type) != 0)
+    return absl::InvalidArgumentError(absl::StrCat(values.size(), " bytes are no whole number of ",
+                                                   comm::name_of(type), " elements"));
+  const UserCall call{
+      .kind = UserCall::Kind::kSum,
+      .type = type,
+      .value = std::string(reinterpret_cast<const char*>(values.data()), values.size())};
+  SPILLWAY_ASSIGN_OR_RETURN(const std::vector<std::string> sums, collective(call));
+  std::memcpy(values.data(), sums[0].data(), values.size());
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<std::string>> EngineImpl::all_gather(ByteSpan mine)
+{
+  return collective(
+      {.kind = UserCall::Kind::kGather,
+       .type = {},
+       .value = std::string(reinterpret_cast<const char*>(mine.data()), mine.size())});
+}
+
+absl::Status EngineImpl::barrier()
+{
+  return collective({.kind = UserCall::Kind::kGather, .type = {}, .value = {}}).status();
+}
+
+}  // namespace spillway::engine

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "spillway/engine/state.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "spillway/base/hash.h"
+
+namespace spillway::engine {
+namespace {
+
+std::string line_of(const StateEntry& entry)
+{
+  return absl::StrCat(name_of(entry.kind), " ", entry.name, " ", entry.dtype, " [",
+                      absl::StrJoin(entry.shape, ", "), "] ", entry.bytes.size(), " bytes");
+}
+
+}  // namespace
+
+absl::string_view name_of(StateKind kind)
+{
+  switch (kind)
+  {
+    case StateKind::kParameter:
+      return "parameter";
+    case StateKind::kOptimizer:
+      return "optimizer";
+    case StateKind::kBuffer:
+      return "buffer";
+    case StateKind::kScalar:
+      return "scalar";
+  }
+  return "?";
+}
+
+absl::Status StateTable::add(StateEntry entry)
+{
+  if (entry.name.empty()) return absl::InvalidArgumentError("a registered state has no name");
+  for (const StateEntry& other : entries_)
+    if (other.name == entry.name)
+      return absl::InvalidArgumentError(
+          absl::StrCat("state '", entry.name, "' is registered twice; give it another name"));
+  std::uint64_t count = 1;
+  for (const std::int64_t extent : entry.shape)
+  {
+    if (extent < 0)
+      return absl::InvalidArgumentError(
+          absl::StrCat("state '", entry.name, "' has a negative extent"));
+    count *= static_cast<std::uint64_t>(extent);
+  }
+  const bool fits = count == 0 ? entry.bytes.empty() : entry.bytes.size() % count == 0;
+  if (!fits)
+    return absl::InvalidArgumentError(absl::StrCat("state '", entry.name, "' has ",
+                                                   entry.bytes.size(), " bytes for ", count,
+                                                   " elements; register it contiguous"));
+  size_bytes_ += entry.bytes.size();
+  entries_.push_back(std::move(entry));
+  return absl::OkStatus();
+}
+
+std::uint64_t StateTable::layout_hash() const
+{
+  std::uint64_t hash = content_hash({});
+  for (const StateEntry& entry : entries_)
+    hash = hash_combine(hash, content_hash(as_bytes(line_of(entry))));
+  return hash;
+}
+
+std::vector<std::string> StateTable::layout_lines() const
+{
+  std::vector<std::string> lines;
+  lines.reserve(entries_.size());
+  for (const StateEntry& entry : entries_) lines.push_back(line_of(entry));
+  return lines;
+}
+
+std::string first_layout_difference(absl::Span<const std::string> mine,
+                                    absl::Span<const std::string> theirs)
+{
+  const std::size_t both = std::min(mine.size(), theirs.size());
+  for (std::size_t i = 0; i < both; ++i)
+    if (mine[i] != theirs[i])
+      return absl::StrCat("entry ", i, " is '", mine[i], "' here and '", theirs[i], "' there");
+  if (mine.size() > both)
+    return absl::StrCat("entry ", both, " is '", mine[both], "' here and missing there");
+  if (theirs.size() > both)
+    return absl::StrCat("entry ", both, " is '", theirs[both], "' there and missing here");
+  return "";
+}
+
+}  // namespace spillway::engine

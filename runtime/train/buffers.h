@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "host_tensor.h"
+#include "spillway/engine/engine.h"
+#include "spillway/engine/state.h"
+
+namespace spillway::internal {
+
+// Buffers of the model (batch-norm statistics): each worker's loop changes its own, and after a
+// step all have the same again. Floating-point ones become the mean over the samples of the step,
+// integers those of one worker. They travel in buckets of their own behind the gradients', since
+// they are final only when the last micro-batch is.
+class Buffers
+{
+ public:
+  absl::Status add(const std::string& name, const at::Tensor& tensor, bool stage);
+  absl::Status add_state(engine::StateTable& table) const;
+  std::vector<engine::BucketSpec> bucket_specs() const;
+
+  // Writes this worker's share into the engine's buckets from `first_bucket` on and hands them in.
+  void contribute(engine::Engine& engine, std::size_t first_bucket, double share, bool lead);
+  // The sums become the buffers; `correction` makes the shares sum to one.
+  void take_reduced(absl::Span<engine::ReducedBucket> buckets, double correction);
+  void to_host();
+  void from_host();
+
+ private:
+  struct Item
+  {
+    std::string name;
+    HostTensor memory;
+    std::size_t bucket = 0;
+    std::uint64_t offset = 0;  // elements
+  };
+  std::vector<Item> items_;
+  std::vector<engine::BucketSpec> buckets_;
+};
+
+}  // namespace spillway::internal

@@ -1,0 +1,155 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Programs without the API under `spillway run`: treated as torchrun treats them, and nothing is left behind."""
+import os
+import pathlib
+import re
+import resource
+import signal
+
+from case import ROOT, JobCase, main
+from processes import descendants, running, send, until
+
+GLOO = str(ROOT / "tests/e2e/gloo_program.py")
+
+
+def shell(text):
+    return ["/bin/sh", "-c", text]
+
+
+class PlainTest(JobCase):
+    def run_to_end(self, code, program, *flags, environment=None, timeout_s=30):
+        with self.job(program, environment) as job:
+            job.start_agent(flags or ["--standalone"])
+            job.wait_end(timeout_s, [code])
+            return job.output()
+
+    def test_all_restart_on_a_loss_with_a_new_port_each_time(self):
+        text = self.run_to_end(0, shell("echo rank $RANK attempt $TORCHELASTIC_RESTART_COUNT port $MASTER_PORT;"
+                                        "[ $TORCHELASTIC_RESTART_COUNT = 2 ] || { [ $RANK = 1 ] && kill -SEGV $$; exec sleep 60; }"),
+                               "--standalone", "--nproc-per-node", "2", "--max-restarts", "2")
+        said = re.findall(r"rank (\d) attempt (\d) port (\d+)", text)
+        self.assertEqual({line[:2] for line in said}, {(r, a) for r in "01" for a in "012"})
+        ports = {attempt: {p for _, a, p in said if a == attempt} for attempt in "012"}
+        self.assertTrue(all(len(one) == 1 for one in ports.values()), ports)
+        self.assertEqual(len(set.union(*ports.values())), 3)
+        self.assertRegex(text, r"SIGSEGV")
+
+    def test_max_restarts_is_the_end_with_last_lines_and_reason(self):
+        text = self.run_to_end(128 + signal.SIGABRT, shell("echo some words; echo last words >&2; kill -ABRT $$"),
+                               "--standalone", "--max-restarts", "2")
+        self.assertEqual(len(re.findall(r"worker \(pid \d+\) was killed by SIGABRT", text)), 3)
+        self.assertRegex(text, r"its last lines on stderr:\n\s+last words")
+        self.assertRegex(text, r"no restarts left of 2")
+
+    def test_no_restart_is_torchruns_default(self):
+        self.assertNotRegex(self.run_to_end(3, shell("exit 3")), r"restart 1")
+
+    def test_ranks_world_and_environment(self):
+        text = self.run_to_end(0, shell("echo $RANK:$LOCAL_RANK:$WORLD_SIZE:$LOCAL_WORLD_SIZE:$GROUP_RANK:$TORCHELASTIC_USE_AGENT_STORE"
+                                        ":$TORCHELASTIC_RUN_ID:$SPILLWAY_JOB:$SPILLWAY_SLOT:$MASTER_ADDR"),
+                               "--standalone", "--nproc-per-node", "2", "--rdzv-id", "named")
+        for rank in "01":
+            self.assertIn(f"{rank}:{rank}:2:2:0:False:named:named:{rank}:127.0.0.1", text)
+
+    def test_redirects_tee_and_prefix(self):
+        with self.job(shell("echo out $RANK; echo err $RANK >&2")) as job:
+            logs = job.folder / "logs"
+            job.start_agent(["--standalone", "--nproc-per-node", "2", "--log-dir", str(logs), "--redirects", "1", "--tee", "2",
+                             "--log-line-prefix-template", "<${role_name} ${rank}> ", "--role", "trainer"])
+            job.wait_end()
+            text = job.output()
+            for rank in "01":
+                folder = next(logs.glob(f"*/attempt_0/{rank}"))
+                self.assertEqual((folder / "stdout.log").read_text(), f"out {rank}\n")
+                self.assertEqual((folder / "stderr.log").read_text(), f"err {rank}\n")
+                self.assertNotIn(f"out {rank}", text)
+                self.assertIn(f"<trainer {rank}> err {rank}", text)
+
+    def test_a_full_disk_for_logs_costs_lines_and_not_the_program(self):
+        with self.job(shell("i=0; while [ $i -lt 3000 ]; do echo line $i of many; i=$((i+1)); done; echo all written")) as job:
+            limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+            # No file of the agent may grow beyond this: the same to who writes as a full disk.
+            resource.setrlimit(resource.RLIMIT_FSIZE, (8192, limit[1]))
+            try:
+                job.start_agent(["--standalone", "--log-dir", str(job.folder / "logs"), "--redirects", "1"])
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+            job.wait_end()
+            self.assertRegex(job.output(), r"ALARM: log .*stdout.log cannot be written")
+
+    def test_sigterm_to_the_agent_ends_the_workers_and_their_children(self):
+        with self.job(shell("sleep 1000 & sleep 1000")) as job:
+            job.start_agent(["--standalone", "--nproc-per-node", "2"])
+            job.until(lambda: len(descendants(job.agents[0].pid)) >= 7, "two workers with their children")
+            job.agents[0].send_signal(signal.SIGTERM)
+            job.wait_end(30, [128 + signal.SIGTERM])
+
+    def test_a_worker_that_ignores_sigterm_is_killed_after_the_timeout(self):
+        with self.job(shell("trap '' TERM; echo deaf; while :; do sleep 1; done")) as job:
+            job.start_agent(["--standalone", "--shutdown-timeout", "0.5"])
+            self.assert_said(job, "deaf")
+            job.agents[0].send_signal(signal.SIGTERM)
+            job.wait_end(20, [128 + signal.SIGTERM])
+
+    def test_kill_9_of_the_agent_takes_workers_and_their_children_along(self):
+        with self.job(shell("sleep 1000 & sleep 1000")) as job:
+            job.start_agent(["--standalone", "--nproc-per-node", "2"])
+            job.until(lambda: len(descendants(job.agents[0].pid)) >= 7, "two workers with their children")
+            everybody = descendants(job.agents[0].pid)
+            job.agents[0].kill()
+            until(lambda: not any(running(pid) for pid in everybody), "the end of everybody", 10)
+            job.wait_end(10, [-signal.SIGKILL])
+
+    def test_a_stopped_worker_is_killed_and_counts_as_a_loss(self):
+        with self.job(shell("echo started $$; exec sleep 1000")) as job:
+            job.start_agent(["--standalone"])
+            self.assert_said(job, r"started \d+")
+            send(int(re.search(r"started (\d+)", job.output()).group(1)), signal.SIGSTOP)
+            job.wait_end(20, [128 + signal.SIGKILL])
+            self.assertRegex(job.output(), r"is evicted: its process is stopped by a signal; its threads:")
+
+
+class RoundsTest(JobCase):
+    """Plain programs on several agents: rounds are agreed on through the coordinator."""
+
+    def two_agents(self, program, *flags, environment=None):
+        job = self.job(program, environment)
+        endpoint = f"127.0.0.1:{self.port()}"
+        for _ in range(2):
+            job.start_agent(["--nnodes", "2", "--rdzv-endpoint", endpoint, "--rdzv-id", "rounds", *flags])
+        return job
+
+    def test_gloo_on_two_agents_restarts_on_both(self):
+        venv = pathlib.Path(os.environ.get("SPILLWAY_VENV", ROOT / ".venv"))
+        with self.two_agents([GLOO, "--fail-first"], "--max-restarts", "1", environment={"PYTHON_EXEC": str(venv / "bin/python")}) as job:
+            job.wait_end(100)
+            text = "".join(job.output(agent) for agent in job.agents)
+            said = sorted(re.findall(r"rank (\d) of (\d), attempt (\d): sum (\d+)", text))
+            # As under torchrun, the attempt counts the losses of one's own node.
+            self.assertEqual(said, [("0", "2", "0", "3"), ("1", "2", "1", "3")])
+
+    def test_without_restarts_left_both_end_with_the_workers_code(self):
+        with self.two_agents(shell("[ $RANK = 0 ] && exit 7; exec sleep 1000")) as job:
+            job.wait_end(60, [7, 7])
+
+    def test_unequal_counts_have_one_world(self):
+        with self.job(shell("echo rank $RANK of $WORLD_SIZE group $GROUP_RANK local $LOCAL_RANK of $LOCAL_WORLD_SIZE")) as job:
+            endpoint = f"127.0.0.1:{self.port()}"
+            for workers in ("1", "2"):
+                job.start_agent(["--nnodes", "2", "--rdzv-endpoint", endpoint, "--rdzv-id", "x", "--nproc-per-node", workers])
+            job.wait_end(60)
+            text = "".join(job.output(agent) for agent in job.agents)
+            ranks = sorted(re.findall(r"rank (\d) of 3 group (\d) local (\d) of (\d)", text))
+            self.assertEqual([line[0] for line in ranks], ["0", "1", "2"])
+            self.assertEqual(len({line[1] for line in ranks}), 2)
+
+    def test_too_few_nodes_within_the_join_timeout(self):
+        with self.job(shell("exit 0")) as job:
+            job.start_agent(["--nnodes", "2", "--rdzv-endpoint", f"127.0.0.1:{self.port()}", "--rdzv-id", "x", "--join-timeout", "1"])
+            job.wait_end(30, [75])
+            self.assertRegex(job.output(), r"fewer than 2 nodes came within --join-timeout")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "in_process_job.h"
+
+#include "absl/strings/str_cat.h"
+#include "gtest/gtest.h"
+#include "spillway/base/rng.h"
+#include "spillway/comm/transport.h"
+#include "spillway/coordinator/link.h"
+
+namespace spillway::testing {
+namespace {
+
+// Gives each worker of this process a pid of its own, by which the agent tells them apart.
+class NumberedLink final : public coordinator::ControlLink
+{
+ public:
+  NumberedLink(std::unique_ptr<coordinator::ControlLink> link, std::int64_t pid)
+      : link_(std::move(link)), pid_(pid)
+  {
+  }
+  void start(coordinator::LinkCallbacks callbacks) override { link_->start(std::move(callbacks)); }
+  absl::StatusOr<coordinator::Welcome> register_worker(const coordinator::WorkerHello& hello,
+                                                       MonotonicTime deadline) override
+  {
+    coordinator::WorkerHello numbered = hello;
+    numbered.pid = pid_;
+    return link_->register_worker(numbered, deadline);
+  }
+  void send(const MemberStatus& status, MemberListPtr members) override
+  {
+    link_->send(status, std::move(members));
+  }
+  void send(const ProgressReport& report) override { link_->send(report); }
+  void send(const ProbeResult& result) override { link_->send(result); }
+  void send(const coordinator::Telemetry& telemetry) override { link_->send(telemetry); }
+
+ private:
+  std::unique_ptr<coordinator::ControlLink> link_;
+  const std::int64_t pid_;
+};
+
+}  // namespace
+
+InProcessJob::InProcessJob(std::uint32_t workers)
+    : folder_(std::filesystem::temp_directory_path() /
+              absl::StrCat("spillway-train-", secure_random_u64())),
+      store_(coordinator::open_memory_store(coordinator::make_memory_disk()))
+{
+  std::filesystem::create_directories(folder_);
+  const auto term = store_->begin_term();
+  if (!term.ok()) ADD_FAILURE() << term.status();
+  auto runner = coordinator::JobRunner::open(
+      "toy", {},
+      {.store = store_.get(), .term = *term, .clock = &system_clock(), .on_deposed = {}});
+  if (!runner.ok()) ADD_FAILURE() << runner.status();
+  runner_ = *std::move(runner);
+  coordinator::NodeHello hello;
+  hello.job = "toy";
+  hello.slots = 8;
+  hello.options.workers_min = workers;
+  hello.options.workers_max = 8;
+  hello.options.last_call = std::chrono::milliseconds(1);
+  node_ = coordinator::InProcessNode::connect(*runner_, hello, system_clock());
+}
+
+InProcessJob::~InProcessJob()
+{
+  node_.reset();
+  runner_.reset();
+  std::filesystem::remove_all(folder_);
+}
+
+Runtime InProcessJob::runtime(std::int64_t worker)
+{
+  std::shared_ptr<coordinator::ControlLink> link =
+      std::make_shared<NumberedLink>(node_->make_link(), worker);
+  return Runtime::with_engine(
+      "toy", [link](engine::EngineOptions options, engine::StateTable table,
+                    std::vector<engine::BucketSpec> buckets, engine::ReplicaCallbacks& replica) {
+        engine::EngineServices services;
+        services.link = link.get();
+        services.make_transport = comm::make_loopback_transport;
+        services.clock = &system_clock();
+        return engine::Engine::start(std::move(options), std::move(table), std::move(buckets),
+                                     replica, services);
+      });
+}
+
+void InProcessJob::report_exited(std::int64_t worker)
+{
+  node_->session().report_exited(worker, {.exit_code = 0, .signal = 0, .last_words = {}});
+}
+
+invariants::LogReport InProcessJob::check_log() const
+{
+  const auto report = invariants::check_log_directory(folder_.string());
+  EXPECT_TRUE(report.ok()) << report.status();
+  if (!report.ok()) return {};
+  EXPECT_TRUE(report->findings.empty()) << report->text();
+  EXPECT_TRUE(report->replicas_equal);
+  EXPECT_EQ(report->samples_lost, 0u);
+  EXPECT_EQ(report->samples_doubled, 0u);
+  return *report;
+}
+
+}  // namespace spillway::testing
