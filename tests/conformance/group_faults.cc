@@ -2,6 +2,7 @@
 // What collectives do when something goes wrong: they end, in time, and say why.
 #include <gmock/gmock.h>
 
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <filesystem>
@@ -351,11 +352,14 @@ std::size_t mappings()
   return lines;
 }
 
+// A spare for the next number is made in the background, so what is open between two numbers comes
+// and goes: the most over many numbers is compared, where a leak of one in five of them would show.
 TEST_P(GroupSuite, ManyEpochsLeaveNothingBehind)
 {
   Team team(GetParam(), 2);
-  std::size_t descriptors = 0, maps = 0;
-  for (std::uint64_t number = 1; number <= 220; ++number)
+  constexpr std::uint64_t kNumbers = 220, kWindow = 40;
+  std::size_t descriptors_early = 0, descriptors_late = 0, maps_early = 0, maps_late = 0;
+  for (std::uint64_t number = 1; number <= kNumbers; ++number)
   {
     team.connect(Number(number));
     team.everybody([&](std::uint32_t rank) {
@@ -366,10 +370,15 @@ TEST_P(GroupSuite, ManyEpochsLeaveNothingBehind)
       if (rank == 0) team.seat(1).abort->raise(Number(number));
       if (rank == 1) reduce_some(team.group(1), number + 1, 100'000, soon()).IgnoreError();
     });
-    if (number == 40) descriptors = open_descriptors(), maps = mappings();
+    const bool early = number <= kWindow;
+    if (!early && number <= kNumbers - kWindow) continue;
+    std::size_t& descriptors = early ? descriptors_early : descriptors_late;
+    std::size_t& maps = early ? maps_early : maps_late;
+    descriptors = std::max(descriptors, open_descriptors());
+    maps = std::max(maps, mappings());
   }
-  EXPECT_LE(open_descriptors(), descriptors + 4);
-  EXPECT_LE(mappings(), maps + 60);
+  EXPECT_LE(descriptors_late, descriptors_early + 4);
+  EXPECT_LE(maps_late, maps_early + 60);
 }
 
 }  // namespace

@@ -48,11 +48,14 @@ class TinyLoopTest(JobCase):
             send(job.pid_of(victim), signal.SIGKILL)
             dump = job.until(lambda: [e for e in job.log.since(0, "flight") if e["worker"] == survivor], "the flight record", 20)[0]
             hooks = {int(step): int(at) for step, at in re.findall(rf"pid {pid} step (\d+): last gradient at (\d+)", job.output())}
-            early = [hooks[r["step"]] - r["started_ns"] for r in dump["records"] if r["index"] == 0 and r["step"] in hooks]
-            self.assertGreater(len(early), 3)
+            first = [r for r in dump["records"] if r["index"] == 0 and r["step"] in hooks]
+            self.assertGreater(len(first), 3)
+            # That it is handed in early is the program's order; when it starts is also the machine's scheduling.
+            self.assertEqual([r for r in first if r["queued_ns"] >= hooks[r["step"]]], [])
+            early = [hooks[r["step"]] - r["started_ns"] for r in first]
             overlapping = sum(1 for ns in early if ns > 0)
             self.measured(steps=len(early), overlapping=overlapping, median_us=statistics.median(early) / 1e3)
-            self.assertGreater(overlapping, len(early) * 0.8)
+            self.assertGreater(overlapping, len(early) / 2)
 
     def test_models_that_differ(self):
         with self.several_nodes([]) as job:
