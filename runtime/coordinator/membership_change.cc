@@ -119,6 +119,11 @@ bool MembershipCore::Impl::try_abort()
                                        ", which no epoch answers"));
     return true;
   }
+  if (!stall_.empty())
+  {
+    begin_abort(stall_);
+    return true;
+  }
   if (record_.numbers.at(record_.newest).members->size() < config_.min_members)
   {
     branch("job.below_minimum");
@@ -134,6 +139,7 @@ void MembershipCore::Impl::begin_abort(const std::string& reason)
   branch("abort.begins");
   abort_ = record_.last_number.next();
   decide("P3", absl::StrCat("abort ", abort_.value(), ": ", reason));
+  stall_.clear();
   if (rules_.abort_number_is_persisted)
   {
     record_.last_number = record_.open_abort = abort_;

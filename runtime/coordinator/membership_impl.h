@@ -59,7 +59,7 @@ class MembershipCore::Impl
     unsigned classes = 0;
     std::optional<LinkFault> counted_fault{};  // has made a pair already (P14)
     // P13
-    StepId handed_in;
+    std::uint64_t waits_in = 0;  // Progress::round in which it has said that it waits
     MonotonicTime busy_until{};
 
     bool answers(Number abort) const
@@ -92,7 +92,10 @@ class MembershipCore::Impl
   {
     Number number;
     StepId step;
-    MonotonicTime since;
+    std::uint64_t round = 0;     // never reused
+    MonotonicTime since;         // the first member handed in
+    MonotonicTime last_hand_in;  // so far the last one did
+    std::size_t waiting = 0;     // members that have handed in
     MonotonicTime last_report;
     Duration limit{};
   };
@@ -194,6 +197,9 @@ class MembershipCore::Impl
   void remember_pairs_of_faults();
   void watch_progress();
   MonotonicTime progress_deadline() const;
+  bool all_wait() const;
+  void evict_who_lets_others_wait(const Progress& progress);
+  void give_up_stalled_step();
 
   MembershipConfig config_;
   ProtocolRules rules_;
@@ -223,6 +229,10 @@ class MembershipCore::Impl
   std::map<WorkerPair, Probe> pairs_;
   std::set<std::pair<MonotonicTime, WorkerId>> timers_;
   std::optional<Progress> progress_;
+  std::uint64_t progress_rounds_ = 0;
+  StepId stalled_step_;  // given up last although all had handed it in
+  unsigned stalls_ = 0;  // how often in a row
+  std::string stall_;    // why the next abort begins
   std::vector<WorkerId> waiting_for_;
   std::string waits_;
   MonotonicTime last_call_at_ = kForever;

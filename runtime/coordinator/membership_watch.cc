@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What only time decides: silence and death, probes of unreachable pairs, the progress deadline.
 #include <algorithm>
+#include <utility>
 
 #include "membership_impl.h"
 
@@ -10,6 +11,7 @@ namespace {
 // A member that waits repeats its report each second; without one for this long nobody waits.
 constexpr Duration kReportIsFresh = std::chrono::seconds(3);
 constexpr int kProgressFactor = 10;
+constexpr unsigned kMostDoublings = 6;
 
 }  // namespace
 
@@ -118,27 +120,48 @@ void MembershipCore::Impl::on(const ProgressReported& event)
   if (stale)
     progress_ = Progress{.number = report.number,
                          .step = report.step,
+                         .round = ++progress_rounds_,
                          .since = now_,
+                         .last_hand_in = now_,
+                         .waiting = 0,
                          .last_report = now_,
                          .limit = config_.progress_floor};
   if (report.step < progress_->step) return;
-  worker->handed_in = report.step;
+  if (std::exchange(worker->waits_in, progress_->round) != progress_->round)
+  {
+    ++progress_->waiting;
+    progress_->last_hand_in = now_;
+  }
   progress_->last_report = now_;
   progress_->limit = std::max(progress_->limit, kProgressFactor * report.p99_step);
 }
 
+bool MembershipCore::Impl::all_wait() const
+{
+  return progress_->waiting == record_.numbers.at(progress_->number).members->size();
+}
+
 MonotonicTime MembershipCore::Impl::progress_deadline() const
 {
-  return progress_ && !abort_ ? deadline_after(progress_->since, progress_->limit) : kForever;
+  if (!progress_ || abort_ || progress_->number != record_.newest) return kForever;
+  if (!all_wait()) return deadline_after(progress_->since, progress_->limit);
+  // A step may really take that long, which nobody has seen yet: each time it gets twice as long.
+  const unsigned tried = progress_->step == stalled_step_ ? std::min(stalls_, kMostDoublings) : 0;
+  return deadline_after(progress_->last_hand_in, progress_->limit * (1 << tried));
 }
 
 void MembershipCore::Impl::watch_progress()
 {
   if (now_ < progress_deadline()) return;
+  if (all_wait() && now_ - progress_->last_report <= kReportIsFresh) return give_up_stalled_step();
   const Progress progress = *std::exchange(progress_, std::nullopt);
-  if (progress.number != record_.newest || now_ - progress.last_report > kReportIsFresh) return;
+  if (now_ - progress.last_report <= kReportIsFresh) evict_who_lets_others_wait(progress);
+}
+
+void MembershipCore::Impl::evict_who_lets_others_wait(const Progress& progress)
+{
   each_worker([&](Worker& worker) {
-    const bool waits = worker.handed_in >= progress.step;
+    const bool waits = worker.waits_in == progress.round;
     if (!worker.in_newest || worker.released || worker.silent || waits || now_ < worker.busy_until)
       return;
     branch("progress.evicts");
@@ -147,6 +170,22 @@ void MembershipCore::Impl::watch_progress()
     emit(Evict{worker.info.worker, why});
     silence(worker, why);
   });
+}
+
+// Everybody has handed in and the step does not complete: some link does not move, and nobody can
+// tell which. The next epoch makes all links anew, and who cannot connect then is named (P14).
+void MembershipCore::Impl::give_up_stalled_step()
+{
+  bool copies = false;
+  each_worker([&](const Worker& worker) {
+    copies = copies || (worker.in_newest && worker.status.installed != record_.newest);
+  });
+  progress_->last_hand_in = now_;
+  if (copies) return;  // which has a limit of its own
+  stalls_ = progress_->step == stalled_step_ ? stalls_ + 1 : 1;
+  stalled_step_ = progress_->step;
+  stall_ = absl::StrCat("step ", progress_->step.value(), " of ", progress_->number.value(),
+                        " does not complete although all members have handed it in");
 }
 
 }  // namespace spillway

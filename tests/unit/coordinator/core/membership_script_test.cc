@@ -165,9 +165,10 @@ class Interpreter
     std::vector<std::string> out;
     for (std::uint64_t second = 0; second <= line.number(3); ++second)
     {
-      for (auto& text :
-           texts(core_->step(ProgressReported{WorkerId(line.number(0)), report}, now_)))
-        out.push_back(std::move(text));
+      for (absl::string_view id : absl::StrSplit(line.words.at(0), ','))
+        for (auto& text : texts(
+                 core_->step(ProgressReported{WorkerId(to_number(std::string(id))), report}, now_)))
+          out.push_back(std::move(text));
       for (std::string& text : pass(std::chrono::seconds(1))) out.push_back(std::move(text));
     }
     return out;
