@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <bit>
 #include <numeric>
+#include <optional>
 
 #include "absl/numeric/int128.h"
 #include "absl/strings/str_cat.h"
@@ -43,6 +44,20 @@ std::uint64_t Permutation::encrypt(std::uint64_t value) const
   return left << half_bits_ | right;
 }
 
+std::uint64_t Permutation::decrypt(std::uint64_t value) const
+{
+  const std::uint64_t mask = (std::uint64_t{1} << half_bits_) - 1;
+  std::uint64_t left = value >> half_bits_;
+  std::uint64_t right = value & mask;
+  for (unsigned round = kFeistelRounds; round-- > 0;)
+  {
+    const std::uint64_t before = right ^ (philox_u64(seed_, left, round) & mask);
+    right = left;
+    left = before;
+  }
+  return left << half_bits_ | right;
+}
+
 std::uint64_t Permutation::at(std::uint64_t place) const
 {
   SPILLWAY_CHECK(place < size_, "place ", place, " of ", size_);
@@ -51,6 +66,14 @@ std::uint64_t Permutation::at(std::uint64_t place) const
   std::uint64_t value = encrypt(place);
   while (value >= size_) value = encrypt(value);
   return value;
+}
+
+std::uint64_t Permutation::place_of(std::uint64_t value) const
+{
+  SPILLWAY_CHECK(value < size_, "value ", value, " of ", size_);
+  std::uint64_t place = decrypt(value);
+  while (place >= size_) place = decrypt(place);
+  return place;
 }
 
 DataPlan::DataPlan(DataOptions options) : options_(std::move(options))
@@ -187,9 +210,55 @@ std::uint64_t DataPlan::index_at(std::uint32_t part, std::uint64_t position) con
 {
   SPILLWAY_CHECK(part < options_.parts.size());
   const std::uint64_t size = options_.parts[part].size;
-  const std::uint64_t pass = position / size;
-  return Permutation(philox_u64(options_.seed ^ kPermutationStream, part, pass), size)
-      .at(position % size);
+  return permutation(part, position / size).at(position % size);
+}
+
+Permutation DataPlan::permutation(std::uint32_t part, std::uint64_t pass) const
+{
+  return {philox_u64(options_.seed ^ kPermutationStream, part, pass), options_.parts[part].size};
+}
+
+// Of one sample; `next` is the position after the sample before it.
+std::uint64_t DataPlan::position_of(std::uint32_t part, std::uint64_t index, std::uint64_t next,
+                                    absl::Span<const PositionRange> expected) const
+{
+  const std::uint64_t size = options_.parts[part].size;
+  std::optional<std::uint64_t> found;
+  std::uint64_t first_pass = 0;
+  for (const PositionRange& range : expected)
+  {
+    if (range.part != part || range.size() == 0) continue;
+    if (!found) first_pass = range.begin / size;
+    for (std::uint64_t pass = range.begin / size; pass <= (range.end - 1) / size; ++pass)
+    {
+      const std::uint64_t position = pass * size + permutation(part, pass).place_of(index);
+      if (position < range.begin || position >= range.end) continue;
+      if (position == next) return position;
+      if (!found) found = position;
+    }
+  }
+  return found ? *found : first_pass * size + permutation(part, first_pass).place_of(index);
+}
+
+std::vector<PositionRange> DataPlan::positions_of(absl::Span<const std::int64_t> indices,
+                                                  absl::Span<const PositionRange> expected) const
+{
+  std::vector<PositionRange> found;
+  for (const std::int64_t index : indices)
+  {
+    auto in_part = static_cast<std::uint64_t>(index);
+    SPILLWAY_CHECK(in_part < samples_, "sample ", index, " of ", samples_);
+    std::uint32_t part = 0;
+    for (; in_part >= options_.parts[part].size; ++part) in_part -= options_.parts[part].size;
+    const bool goes_on = !found.empty() && found.back().part == part;
+    const std::uint64_t next = goes_on ? found.back().end : ~std::uint64_t{0};
+    const std::uint64_t position = position_of(part, in_part, next, expected);
+    if (position == next)
+      ++found.back().end;
+    else
+      found.push_back({.part = part, .begin = position, .end = position + 1});
+  }
+  return found;
 }
 
 std::uint64_t DataPlan::sample_seed(std::uint32_t part, std::uint64_t position) const

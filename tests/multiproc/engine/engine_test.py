@@ -38,6 +38,26 @@ class EngineTest(JobCase):
         self.assertEqual(breaches(report), [])
 
 
+class WrongLoopsTest(JobCase):
+    """Loops that leave samples out or compute them twice, in real runs: the log is of what they did."""
+
+    def judged(self, *flags):
+        with self.job(self.toy(*flags, steps=30, step_ms=1)) as job:
+            job.start_agent(["--standalone", "--nproc-per-node", "2"])
+            job.wait_end(60)
+            return judge(self.program("spillway_check_log"), job.logs)
+
+    def test_a_loop_that_leaves_samples_out(self):
+        report = self.judged("--skip-step", 15)
+        self.assertGreater(report["samples_lost"], 0)
+        self.assertEqual(report["samples_doubled"], 0)
+
+    def test_a_loop_that_computes_samples_twice(self):
+        report = self.judged("--repeat-step", 15)
+        self.assertGreater(report["samples_doubled"], 0)
+        self.assertEqual(report["samples_lost"], 0)
+
+
 class MutantsTest(JobCase):
     """The checker reports what a loop that skips or repeats samples would have logged: real logs, changed in one place."""
 

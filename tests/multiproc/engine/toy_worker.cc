@@ -37,6 +37,8 @@ struct ToyOptions
   std::uint64_t check_bytes = 256 * 1024;
   std::uint64_t flip_bit_step = 0;    // before this step a bit of the state flips …
   std::uint64_t flip_bit_worker = 0;  // … at this worker
+  std::uint64_t skip_step = 0;        // in this step the loop leaves a sample out …
+  std::uint64_t repeat_step = 0;      // … or computes one twice
   std::string arithmetic = "toy";
   std::string stop_file;  // once it exists this worker asks for the end
 };
@@ -45,7 +47,7 @@ constexpr char kUsage[] =
     "usage: toy_worker [--steps N] [--step-ms T] [--state-mb M] [--samples N] [--batch N]\n"
     "  [--micro-batch N] [--parameters N] [--check-bytes N] [--flip-bit-step S --flip-bit-worker "
     "W]\n"
-    "  [--arithmetic NAME] [--stop-file PATH]\n";
+    "  [--skip-step S] [--repeat-step S] [--arithmetic NAME] [--stop-file PATH]\n";
 
 absl::Status set(ToyOptions& options, const std::string& name, const std::string& value)
 {
@@ -59,7 +61,9 @@ absl::Status set(ToyOptions& options, const std::string& name, const std::string
       {"--parameters", &options.parameters},
       {"--check-bytes", &options.check_bytes},
       {"--flip-bit-step", &options.flip_bit_step},
-      {"--flip-bit-worker", &options.flip_bit_worker}};
+      {"--flip-bit-worker", &options.flip_bit_worker},
+      {"--skip-step", &options.skip_step},
+      {"--repeat-step", &options.repeat_step}};
   for (const auto& [known, number] : numbers)
   {
     if (name != known) continue;
@@ -118,6 +122,11 @@ class ToyWorker
   explicit ToyWorker(ToyOptions options)
       : options_(std::move(options)), replica_(options_.samples, options_.state_mb * (1 << 18))
   {
+    replica_.on_micro_batch = [this](const engine::StepPlan& plan,
+                                     std::vector<std::int64_t>& indices) {
+      if (plan.name.step.value() == options_.skip_step) indices.pop_back();
+      if (plan.name.step.value() == options_.repeat_step) indices.push_back(indices.front());
+    };
   }
   absl::Status run();
 
@@ -185,12 +194,12 @@ absl::Status ToyWorker::step(const engine::StepPlan& plan)
   if (!options_.stop_file.empty() && std::filesystem::exists(options_.stop_file))
     engine_->request_stop();
   take_time();
-  replica_.compute(*engine_, plan);
   engine::StepContribution contribution;
-  for (const engine::PositionRange& range : plan.slice) contribution.samples += range.size();
+  contribution.received = replica_.compute(*engine_, plan);
+  for (const engine::PositionRange& range : contribution.received)
+    contribution.samples += range.size();
   contribution.weight = static_cast<double>(contribution.samples);
   contribution.loss_sum = contribution.weight;
-  contribution.received = plan.slice;
   std::vector<std::uint64_t> used((options_.parameters + 63) / 64, ~std::uint64_t{0});
   contribution.used_parameters = used;
   const MonotonicTime called_at = system_clock().now();

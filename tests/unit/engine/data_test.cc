@@ -34,6 +34,7 @@ TEST(PermutationTest, IsABijectionForEverySize)
         const std::uint64_t index = permutation.at(place);
         ASSERT_LT(index, size);
         ASSERT_FALSE(seen[index]) << "size " << size << " seed " << seed << " index " << index;
+        ASSERT_EQ(permutation.place_of(index), place) << "size " << size << " seed " << seed;
         seen[index] = true;
       }
     }
@@ -138,6 +139,56 @@ TEST(DataPlanTest, IndicesOfAPassAreTheWholePartInAnotherOrderEachPass)
   EXPECT_EQ(first.front(), 0u);
   EXPECT_EQ(first.back(), 30u);
   EXPECT_EQ(std::set<std::uint64_t>(first.begin(), first.end()).size(), 31u);
+}
+
+std::vector<std::int64_t> indices_of(const DataPlan& plan, const std::vector<PositionRange>& ranges)
+{
+  std::vector<std::int64_t> indices;
+  for (const PositionRange& range : ranges)
+  {
+    std::uint64_t before = 0;
+    for (std::uint32_t part = 0; part < range.part; ++part)
+      before += plan.options().parts[part].size;
+    for (std::uint64_t position = range.begin; position < range.end; ++position)
+      indices.push_back(static_cast<std::int64_t>(before + plan.index_at(range.part, position)));
+  }
+  return indices;
+}
+
+// Also where a step goes over from one pass to the next, and has one sample of each.
+TEST(DataPlanTest, PositionsAreFoundAgainFromIndices)
+{
+  for (const auto& sizes : std::vector<std::vector<std::uint64_t>>{{13}, {7, 30, 1}, {8, 8}})
+  {
+    const DataPlan plan = plan_of(sizes, 8, 3);
+    for (std::uint64_t step = 1; step <= 40; ++step)
+      for (std::uint64_t cut = 0; cut < 8; ++cut)
+        for (const auto& slice :
+             {plan.slice(StepId(step), 0, cut), plan.slice(StepId(step), cut, 8)})
+          for (const auto& micro : plan.micro_batches(slice))
+            ASSERT_EQ(plan.positions_of(indices_of(plan, micro), micro), micro)
+                << "step " << step << " cut " << cut;
+  }
+}
+
+TEST(DataPlanTest, PositionsShowWhatALoopLeftOutUsedTwiceOrTookFromElsewhere)
+{
+  const DataPlan plan = plan_of({50, 31}, 9);
+  const std::vector<PositionRange> expected = plan.step_positions(StepId(3));
+  ASSERT_EQ(expected.size(), 2u);
+  const std::vector<std::int64_t> indices = indices_of(plan, expected);
+  std::vector<std::int64_t> changed = indices;
+  changed.erase(changed.begin() + 1);
+  const std::uint64_t begin = expected[0].begin;
+  std::vector<PositionRange> found = plan.positions_of(changed, expected);
+  EXPECT_EQ(found[0], (PositionRange{0, begin, begin + 1}));
+  EXPECT_EQ(found[1], (PositionRange{0, begin + 2, expected[0].end}));
+  changed = indices;
+  changed.push_back(indices[0]);
+  EXPECT_EQ(plan.positions_of(changed, expected).back(), (PositionRange{0, begin, begin + 1}));
+  changed = indices_of(plan, {{.part = 0, .begin = expected[0].end, .end = expected[0].end + 2}});
+  EXPECT_THAT(plan.positions_of(changed, expected),
+              testing::ElementsAre(PositionRange{0, expected[0].end, expected[0].end + 2}));
 }
 
 TEST(DataPlanTest, SeedsDifferBySampleStepAndUse)

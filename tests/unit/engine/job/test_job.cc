@@ -152,12 +152,12 @@ absl::Status TestJob::train(TestWorker& worker)
     SPILLWAY_ASSIGN_OR_RETURN(const std::optional<engine::StepPlan> plan, engine.begin_step());
     if (!plan) return absl::OkStatus();
     if (worker.hooks_.on_begin && !worker.hooks_.on_begin(engine, *plan)) break;
-    worker.replica_.compute(engine, *plan);
     engine::StepContribution contribution;
-    for (const engine::PositionRange& range : plan->slice) contribution.samples += range.size();
+    contribution.received = worker.replica_.compute(engine, *plan);
+    for (const engine::PositionRange& range : contribution.received)
+      contribution.samples += range.size();
     contribution.weight = static_cast<double>(contribution.samples);
     contribution.loss_sum = 2.0 * contribution.weight;
-    contribution.received = plan->slice;
     if (worker.hooks_.on_finish && !worker.hooks_.on_finish(engine, *plan, contribution)) break;
     SPILLWAY_ASSIGN_OR_RETURN(const engine::StepOutcome outcome, engine.finish_step(contribution));
     if (outcome.result != engine::StepResult::kAborted)

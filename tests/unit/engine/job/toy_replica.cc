@@ -55,8 +55,10 @@ std::vector<engine::BucketSpec> ToyReplica::bucket_specs() const
           {.type = comm::DType::kFp64, .count = 1}};
 }
 
-void ToyReplica::compute(engine::Engine& engine, const engine::StepPlan& plan)
+std::vector<engine::PositionRange> ToyReplica::compute(engine::Engine& engine,
+                                                       const engine::StepPlan& plan)
 {
+  std::vector<engine::PositionRange> received;
   const auto uses = values_of<std::int64_t>(engine.bucket(0));
   const auto pull = values_of<float>(engine.bucket(1));
   std::fill(uses.begin(), uses.end(), 0);
@@ -65,20 +67,26 @@ void ToyReplica::compute(engine::Engine& engine, const engine::StepPlan& plan)
   {
     average_[0] = -1e9;  // the loop's own mess, which an abort has to undo
     if (engine.step_aborted()) break;
+    std::vector<std::int64_t> indices;
     for (const engine::PositionRange& range : micro)
       for (std::uint64_t position = range.begin; position < range.end; ++position)
-      {
-        const std::uint64_t index = engine.data().index_at(range.part, position);
-        uses[index] += 1;
-        pull[index % kWeights] +=
-            0.25F * static_cast<float>(index % 31) - weights_[index % kWeights];
-      }
+        indices.push_back(static_cast<std::int64_t>(engine.data().index_at(range.part, position)));
+    if (on_micro_batch) on_micro_batch(plan, indices);
+    for (const std::int64_t sample : indices)
+    {
+      const auto index = static_cast<std::size_t>(sample);
+      uses[index] += 1;
+      pull[index % kWeights] += 0.25F * static_cast<float>(index % 31) - weights_[index % kWeights];
+    }
+    for (const engine::PositionRange& range : engine.data().positions_of(indices, micro))
+      received.push_back(range);
   }
   engine.bucket_ready(0);
   engine.bucket_ready(1);
-  if (!plan.lead) return;  // what is not ready counts as zeros
+  if (!plan.lead) return received;  // what is not ready counts as zeros
   values_of<double>(engine.bucket(2))[0] = static_cast<double>(plan.name.step.value()) * 0.5;
   engine.bucket_ready(2);
+  return received;
 }
 
 absl::Status ToyReplica::apply(const engine::StepTotals& totals,

@@ -22,9 +22,10 @@ class ToyReplica final : public engine::ReplicaCallbacks
 
   engine::StateTable table();
   std::vector<engine::BucketSpec> bucket_specs() const;
-  // What one member contributes: the samples of the plan's ranges. Bucket 2, the buffer, comes from
-  // the lead alone.
-  void compute(engine::Engine& engine, const engine::StepPlan& plan);
+  // What one member contributes: the samples of the plan's micro-batches, by their indices. Bucket
+  // 2, the buffer, comes from the lead alone. Where the samples that were computed stand: found
+  // again from their indices, not taken from the plan.
+  std::vector<engine::PositionRange> compute(engine::Engine& engine, const engine::StepPlan& plan);
 
   absl::Status apply(const engine::StepTotals& totals,
                      absl::Span<engine::ReducedBucket> buckets) override;
@@ -38,6 +39,8 @@ class ToyReplica final : public engine::ReplicaCallbacks
   double average() const { return average_[0]; }
   // Runs inside apply; its status is the apply's.
   std::function<absl::Status(const engine::StepTotals&)> on_apply;
+  // Changes the indices of a micro-batch, as a wrong loop would.
+  std::function<void(const engine::StepPlan&, std::vector<std::int64_t>&)> on_micro_batch;
   void flip_a_bit() { weights_[weights_.size() / 2] += 1.0F; }
 
  private:

@@ -38,9 +38,12 @@ class Permutation
   // size > 0.
   Permutation(std::uint64_t seed, std::uint64_t size);
   std::uint64_t at(std::uint64_t place) const;
+  // The place whose value is `value`.
+  std::uint64_t place_of(std::uint64_t value) const;
 
  private:
   std::uint64_t encrypt(std::uint64_t value) const;
+  std::uint64_t decrypt(std::uint64_t value) const;
   std::uint64_t seed_;
   std::uint64_t size_;
   unsigned half_bits_;
@@ -78,6 +81,14 @@ class DataPlan
   // The sample of a position: an index into its part, by that pass's own permutation.
   std::uint64_t index_at(std::uint32_t part, std::uint64_t position) const;
 
+  // The reverse: where the samples with these indices stand. An index is into the whole data set,
+  // in which a part's samples follow those of the parts before it. Each pass has a position for it;
+  // of those the one counts that goes on from the sample before, or lies in `expected`, or else is
+  // of the pass that `expected` begins in. So a log of what a loop really got can be written in
+  // positions, and shows what was left out, used twice or foreign.
+  std::vector<PositionRange> positions_of(absl::Span<const std::int64_t> indices,
+                                          absl::Span<const PositionRange> expected) const;
+
   // Seeds that depend on nothing but the job's seed and what is being computed (P9).
   std::uint64_t sample_seed(std::uint32_t part, std::uint64_t position) const;
   std::uint64_t micro_batch_seed(StepId step, const PositionRange& first) const;
@@ -90,6 +101,9 @@ class DataPlan
   explicit DataPlan(DataOptions options);
   std::vector<std::uint64_t> drawn_of_pass(std::uint64_t drawn) const;
   std::vector<std::uint64_t> consumed_before(StepId step) const;
+  Permutation permutation(std::uint32_t part, std::uint64_t pass) const;
+  std::uint64_t position_of(std::uint32_t part, std::uint64_t index, std::uint64_t next,
+                            absl::Span<const PositionRange> expected) const;
   DataOptions options_;
   std::uint64_t samples_ = 0;
 };
