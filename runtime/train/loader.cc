@@ -183,6 +183,7 @@ std::shared_ptr<void> LoaderCore::Impl::get()
   // Ends with the load that runs on one of our threads, as it would if it ran here.
   changed_.wait(lock, [&item] { return item->state == Item::State::kLoaded; });
   if (item->failure) std::rethrow_exception(item->failure);
+  run_.hand_out(item->samples);
   return std::move(item->batch);
 }
 

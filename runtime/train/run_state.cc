@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "run_state.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <utility>
@@ -101,6 +102,12 @@ void RunState::leave_micro_batch()
   enter_micro_batch();
 }
 
+void RunState::hand_out(const Samples& loaded)
+{
+  samples = loaded;
+  samples_filled = true;
+}
+
 const Samples& RunState::current_samples(bool with_seeds)
 {
   if (!samples_filled || (with_seeds && samples.seeds.empty()))
@@ -119,32 +126,33 @@ void RunState::backward(const at::Tensor& loss_sum, double weight)
   if (!(weight >= 0) || !std::isfinite(weight))
     refuse(absl::StrCat("micro.backward() got the weight ", weight,
                         "; it must be 0 or a positive number"));
-  const auto& ranges = plan->micro_batches[micro_index];
   const bool last = micro_index + 1 == plan->micro_batches.size();
   const auto loss = replica->backward(loss_sum, last);
   if (!loss.ok()) throw Error(annotate(loss.status(), where()));
   backward_done = true;
   contribution.loss_sum += *loss;
   contribution.weight += weight;
-  add_received(ranges);
+  add_received(current_samples(false));
 }
 
-// Counted from what the loop was given and came back with, never from the plan: this is what the
-// checker of exactly-once reads.
-void RunState::add_received(const std::vector<engine::PositionRange>& ranges)
+// Counted from the indices that the loop was given and came back with, never from the plan: this is
+// what the checker of exactly-once reads.
+void RunState::add_received(const Samples& received)
 {
-  for (const engine::PositionRange& range : ranges)
+  contribution.samples += received.size();
+  if (options.event_log_directory.empty()) return;
+  for (const engine::PositionRange& range :
+       engine->data().positions_of(received.indices, plan->micro_batches[micro_index]))
   {
-    contribution.samples += range.size();
-    bool joined = false;
-    for (engine::PositionRange& before : contribution.received)
-      if (before.part == range.part && before.end == range.begin)
-      {
-        before.end = range.end;
-        joined = true;
-        break;
-      }
-    if (!joined) contribution.received.push_back(range);
+    const auto goes_on =
+        std::find_if(contribution.received.begin(), contribution.received.end(),
+                     [&](const engine::PositionRange& before) {
+                       return before.part == range.part && before.end == range.begin;
+                     });
+    if (goes_on != contribution.received.end())
+      goes_on->end = range.end;
+    else
+      contribution.received.push_back(range);
   }
 }
 

@@ -29,7 +29,10 @@ struct RunState
   void enter_micro_batch();
   void leave_micro_batch();
   bool micro_batches_ended() const;
+  // The samples of the present micro-batch, as the loop gets them.
   const Samples& current_samples(bool with_seeds);
+  // A loader gives the loop these, which it has loaded before.
+  void hand_out(const Samples& loaded);
   void backward(const at::Tensor& loss_sum, double weight);
   StepResult finish();
   bool collective(const absl::Status& status) const;
@@ -62,7 +65,7 @@ struct RunState
 
  private:
   void warn_of_nan();
-  void add_received(const std::vector<engine::PositionRange>& ranges);
+  void add_received(const Samples& received);
 };
 
 }  // namespace spillway::internal

@@ -333,7 +333,9 @@ TEST(TrainCollectives, ReturnWhetherThereIsAResult)
 
 TEST(TrainLoader, GivesTheBatchAskedForWhenSlicesChange)
 {
-  Worker worker(toy_options(9), 2);
+  RunOptions options = toy_options(9);
+  options.event_log_directory = "somewhere";  // the engine's business, and this one writes none
+  Worker worker(options, 2);
   std::atomic<int> loads = 0;
   Loader<at::Tensor> loader(*worker.run, [&](const Samples& samples) {
     ++loads;
@@ -348,10 +350,14 @@ TEST(TrainLoader, GivesTheBatchAskedForWhenSlicesChange)
       {
         const at::Tensor batch = loader.get(micro);
         ++asked;
+        // What is counted as received is what the loader gave.
         EXPECT_TRUE(torch::equal(batch, inputs(micro.indices())));
-        micro.backward(loss_sum(worker.net->forward(batch)), micro.size());
+        micro.backward(loss_sum(worker.net->forward(batch)), static_cast<double>(batch.size(0)));
       }
       step.finish();
+      ASSERT_EQ(worker.job.received.size(), 1u);
+      EXPECT_EQ(worker.job.received[0].size(), step.samples());
+      EXPECT_EQ(worker.job.contribution.samples, step.samples());
       worker.job.share_begin = step.number() % 3;
       worker.job.share_end = 8 - step.number() % 2;
     }
