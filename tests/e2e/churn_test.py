@@ -10,7 +10,7 @@ import random
 import signal
 
 from case import JobCase, main
-from processes import boot_ns, send, state
+from processes import boot_ns, send
 
 NODES_MOST, NODES_LEAST = 4, 2
 
@@ -20,7 +20,8 @@ class ChurnTest(JobCase):
         seconds = float(os.environ.get("SPILLWAY_CHURN_SECONDS", "120"))
         seed = int(os.environ.get("SPILLWAY_CHURN_SEED", random.SystemRandom().randrange(10**9)))
         print(f"replay: SPILLWAY_CHURN_SEED={seed} SPILLWAY_CHURN_SECONDS={seconds:g} PYTHONPATH=tests/jobs python3 -B tests/e2e/churn_test.py", flush=True)
-        self.choose, self.done, self.pauses, self.asked = random.Random(seed), collections.Counter(), [], set()
+        self.choose, self.done, self.pauses = random.Random(seed), collections.Counter(), []
+        self.asked, self.struck = set(), set()  # pids; worker ids
         with self.several_nodes([2, 2], ["--max-restarts", "1000"]) as job:
             job.wait_steady(4)
             start_ns = boot_ns()
@@ -53,26 +54,30 @@ class ChurnTest(JobCase):
         return [i for i, agent in enumerate(job.agents) if i not in job.ended_on_purpose and agent.poll() is None]
 
     def holders(self, job):
-        """{worker: pid} of the newest number's members that go on: one of them is always left alone."""
+        """{worker: pid} of the newest number's members that go on: one of them is always left alone. Who was struck is
+        remembered: a signal that was sent may take a while to show in /proc, and the next disturbance is there first."""
         pids = job.worker_pids()
         leaving = self.asked | {pid for node in job.ended_on_purpose for pid in job.workers(node)}
         return {worker: pids[worker] for worker in job.log.counts()
-                if worker in pids and pids[worker] not in leaving and state(pids[worker]) not in "TtZX"}
+                if worker in pids and pids[worker] not in leaving and worker not in self.struck}
 
     def victims(self, job, count, left):
-        """Workers that may be disturbed so that so many holders are left alone."""
+        """{worker: pid} of some that may be disturbed, so that so many holders are left alone."""
         holders = self.holders(job)
-        chosen = self.choose.sample(sorted(holders), min(count, max(len(holders) - left, 0)))
-        return [holders[worker] for worker in chosen]
+        return {worker: holders[worker] for worker in self.choose.sample(sorted(holders), min(count, max(len(holders) - left, 0)))}
+
+    def strike(self, victims, what):
+        self.struck.update(victims)
+        return [pid for pid in victims.values() if send(pid, what)]
 
     def kill_workers(self, job):
-        return [pid for pid in self.victims(job, self.choose.choice([1, 1, 2]), 1) if send(pid, signal.SIGKILL)]
+        return self.strike(self.victims(job, self.choose.choice([1, 1, 2]), 1), signal.SIGKILL)
 
     def stop_a_worker(self, job):
-        return [pid for pid in self.victims(job, 1, 1) if send(pid, signal.SIGSTOP)]
+        return self.strike(self.victims(job, 1, 1), signal.SIGSTOP)
 
     def ask_a_worker(self, job):
-        asked = [pid for pid in self.victims(job, 1, 3) if send(pid, signal.SIGTERM)]
+        asked = [pid for pid in self.victims(job, 1, 3).values() if send(pid, signal.SIGTERM)]
         self.asked.update(asked)
         for node in self.nodes(job):  # whose last worker was asked ends by itself
             if not set(job.workers(node)) - self.asked:
@@ -90,6 +95,8 @@ class ChurnTest(JobCase):
         if node is None:
             return False
         job.ended_on_purpose.add(node)
+        with_it = set(job.workers(node))
+        self.struck.update(worker for worker, pid in job.worker_pids().items() if pid in with_it)
         job.agents[node].kill()
         job.agents[node].wait()
         return True
