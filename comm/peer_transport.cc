@@ -74,9 +74,9 @@ class PeerTransport final : public Transport
   {
     return read_state_range(clock_, request, destination, options, abort);
   }
-  absl::Status probe(const Member& peer, const CallOptions& options) override
+  absl::Status probe(Lineage lineage, const Member& peer, const CallOptions& options) override
   {
-    return probe_peer(clock_, peer, address(), channel_->lineage(), options);
+    return probe_peer(clock_, peer, address(), lineage, options);
   }
 
   ConnectOutcome connect(const GroupSpec& spec, AbortWord& abort, MonotonicTime deadline) override;

@@ -75,12 +75,6 @@ PeerChannel::~PeerChannel()
   thread_.join();
 }
 
-Lineage PeerChannel::lineage() const
-{
-  const std::lock_guard lock(mutex_);
-  return lineage_;
-}
-
 void PeerChannel::run()
 {
   epoll_event events[64];

@@ -103,8 +103,6 @@ class PeerChannel
   ~PeerChannel();
 
   const std::string& address() const { return address_; }
-  // Zero until the first open().
-  Lineage lineage() const;
 
   // Begins to link this member with the others. kFailedPrecondition for a number that is open
   // already or was closed, or a second lineage.

@@ -159,9 +159,9 @@ std::optional<UserItem> EngineImpl::on(const InstallRange& action)
 
 std::optional<UserItem> EngineImpl::on(const ProbePeer& action)
 {
-  pulse_->errand([this, peer = action.peer] {
+  pulse_->errand([this, lineage = action.lineage, peer = action.peer] {
     const absl::Status status =
-        transport_->probe({.worker = peer.worker, .address = peer.address},
+        transport_->probe(lineage, {.worker = peer.worker, .address = peer.address},
                           {.deadline = deadline_after(clock_.now(), std::chrono::seconds(3))});
     driver_.feed(ProbeFinished{peer.worker, status.ok()});
   });

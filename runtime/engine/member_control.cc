@@ -97,7 +97,7 @@ void MemberCore::Impl::control(const PendingAnnouncement& message)
 
 void MemberCore::Impl::control(const ProbeRequest& message)
 {
-  emit(ProbePeer{message.peer});
+  emit(ProbePeer{message.name.lineage, message.peer});
 }
 
 void MemberCore::Impl::control(const Release& message)

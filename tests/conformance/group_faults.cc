@@ -316,6 +316,31 @@ TEST_P(GroupSuite, AnotherLineageIsRefused)
   });
 }
 
+TEST_P(GroupSuite, AProbeGoesBothWaysAndNeedsNoGroup)
+{
+  Team team(GetParam(), 3);
+  const GroupSpec spec = team.spec(Number(1), 0);
+  const auto probe = [&](Transport& from, std::uint32_t to, Lineage lineage) {
+    return from.probe(lineage, spec.members[to], {.deadline = soon(seconds(5))});
+  };
+  EXPECT_EQ(probe(*team.seat(0).transport, 1, spec.lineage), absl::OkStatus());
+  team.connect(Number(1));
+  EXPECT_EQ(probe(*team.seat(0).transport, 1, spec.lineage), absl::OkStatus());
+  auto without_group = GetParam().make({});
+  ASSERT_TRUE(without_group.ok()) << without_group.status();
+  EXPECT_EQ(probe(**without_group, 1, spec.lineage), absl::OkStatus());
+  EXPECT_THAT(probe(**without_group, 1, Lineage(8)).message(), HasSubstr("of lineage 8"));
+
+  // Worker 102 still reaches the others, but nobody reaches it.
+  team.seat(2).transport->break_links_for_test();
+  const absl::Status back = probe(*team.seat(2).transport, 0, spec.lineage);
+  EXPECT_EQ(back.code(), absl::StatusCode::kUnavailable) << back;
+  EXPECT_THAT(back.message(), HasSubstr("on the way back"));
+  const absl::Status there = probe(*team.seat(0).transport, 2, spec.lineage);
+  EXPECT_EQ(there.code(), absl::StatusCode::kUnavailable) << there;
+  EXPECT_THAT(there.message(), HasSubstr("probe of worker 102"));
+}
+
 TEST_P(GroupSuite, TwoNumbersLiveSideBySide)
 {
   Team team(GetParam(), 3);

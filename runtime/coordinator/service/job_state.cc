@@ -49,6 +49,7 @@ void JobState::make_core(std::optional<JobRecord> record)
   config.last_call = job.last_call;
   config.silence_timeout = options_.node_timeout;
   config.reconnect_grace = options_.reconnect_grace;
+  config.progress_floor = options_.progress_floor;
   config.lease = coordinator_lease(job.lease);
   config.join_timeout = job.join_timeout;
   core_.emplace(config, std::move(record), drawn_lineage_, now_);

@@ -87,8 +87,9 @@ class Transport
   virtual absl::Status read_range(const RangeRequest& request, MutableByteSpan destination,
                                   const CallOptions& options, AbortWord& abort) = 0;
 
-  // Reaches the peer and has the peer reach us (P14).
-  virtual absl::Status probe(const Member& peer, const CallOptions& options) = 0;
+  // Reaches the peer and has the peer reach us (P14). Neither needs to have had a group: a pair may
+  // be unreachable before the first one stands. A peer of another lineage refuses.
+  virtual absl::Status probe(Lineage lineage, const Member& peer, const CallOptions& options) = 0;
 
   virtual FlightRecorder& recorder() = 0;
 

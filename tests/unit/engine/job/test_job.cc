@@ -65,7 +65,7 @@ void TestJob::open_runner()
   const auto term = store_->begin_term();
   ASSERT_TRUE(term.ok()) << term.status();
   auto runner = coordinator::JobRunner::open(
-      "toy", {},
+      "toy", {.progress_floor = setup_.progress_floor},
       {.store = store_.get(), .term = *term, .clock = &system_clock(), .on_deposed = {}});
   ASSERT_TRUE(runner.ok()) << runner.status();
   runner_ = *std::move(runner);
@@ -120,6 +120,14 @@ void TestJob::run(TestWorker& worker)
   changed_.notify_all();
 }
 
+absl::StatusOr<std::unique_ptr<comm::Transport>> TestJob::make_transport(
+    comm::TransportOptions options) const
+{
+  auto transport = comm::make_loopback_transport(std::move(options));
+  if (!transport.ok() || setup_.links == nullptr) return transport;
+  return make_faulty_transport(*std::move(transport), *setup_.links);
+}
+
 absl::Status TestJob::train(TestWorker& worker)
 {
   engine::EngineOptions options;
@@ -134,13 +142,15 @@ absl::Status TestJob::train(TestWorker& worker)
   options.lease = setup_.lease;
   options.replica_check_bytes_per_step = setup_.replica_check_bytes;
   if (setup_.log) options.event_log_directory = folder_.string();
-  SPILLWAY_ASSIGN_OR_RETURN(worker.engine_,
-                            engine::Engine::start(options, worker.replica_.table(),
-                                                  worker.replica_.bucket_specs(), worker.replica_,
-                                                  {.link = worker.link_.get(),
-                                                   .make_transport = comm::make_loopback_transport,
-                                                   .host = "127.0.0.1",
-                                                   .clock = &system_clock()}));
+  SPILLWAY_ASSIGN_OR_RETURN(
+      worker.engine_,
+      engine::Engine::start(
+          options, worker.replica_.table(), worker.replica_.bucket_specs(), worker.replica_,
+          {.link = worker.link_.get(),
+           .make_transport =
+               [this](comm::TransportOptions wanted) { return make_transport(std::move(wanted)); },
+           .host = "127.0.0.1",
+           .clock = &system_clock()}));
   engine::Engine& engine = *worker.engine_;
   {
     const std::lock_guard lock(mutex_);

@@ -12,6 +12,7 @@
 #include <thread>
 #include <vector>
 
+#include "faulty_transport.h"
 #include "log_check.h"
 #include "spillway/coordinator/in_process_link.h"
 #include "spillway/coordinator/job_runner.h"
@@ -33,6 +34,8 @@ struct JobSetup
   StepId last_step{40};
   bool log = true;
   std::uint64_t replica_check_bytes = 256 * 1024;
+  Duration progress_floor = std::chrono::seconds(30);
+  const LinkFaults* links = nullptr;  // outlives the job
 };
 
 // A training process as a thread: its own link, engine and replica.
@@ -112,6 +115,8 @@ class TestJob
  private:
   void run(TestWorker& worker);
   absl::Status train(TestWorker& worker);
+  absl::StatusOr<std::unique_ptr<comm::Transport>> make_transport(
+      comm::TransportOptions options) const;
   void open_runner();
 
   const JobSetup setup_;

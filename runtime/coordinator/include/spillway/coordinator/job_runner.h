@@ -36,6 +36,8 @@ struct RunnerOptions
   Duration heartbeat = std::chrono::seconds(1);
   // After a restart agents have this long to come back before silence counts.
   Duration reconnect_grace = std::chrono::seconds(5);
+  // P13: a step that members wait in for max(this, 10 × p99 of seen steps) does not complete.
+  Duration progress_floor = std::chrono::seconds(30);
   // For a coordinator that was only started because nobody listened. Before the first round an
   // agent comes from a life of the job that the store has no record of (P11): whoever has the
   // record must have the address. Told once, from the runner's thread; nobody is served after it.

@@ -266,6 +266,7 @@ struct Exit
 };
 struct ProbePeer
 {
+  Lineage lineage;
   MemberInfo peer;
 };
 // What was decided and why, for the log.
