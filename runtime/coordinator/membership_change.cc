@@ -6,6 +6,7 @@
 #include "absl/strings/str_join.h"
 #include "membership_impl.h"
 #include "spillway/base/check.h"
+#include "worker_sets.h"
 
 namespace spillway {
 namespace {
@@ -21,13 +22,6 @@ std::string names(const std::vector<WorkerId>& workers)
   if (workers.size() > kMostNamed)
     absl::StrAppend(&text, " and ", workers.size() - kMostNamed, " more");
   return text;
-}
-
-std::vector<WorkerId> difference(const std::vector<WorkerId>& a, const std::vector<WorkerId>& b)
-{
-  std::vector<WorkerId> out;
-  std::set_difference(a.begin(), a.end(), b.begin(), b.end(), std::back_inserter(out));
-  return out;
 }
 
 }  // namespace

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Who is heard, silent or dead, and what follows from what each worker says.
 #include <algorithm>
+#include <iterator>
+#include <ranges>
 
 #include "membership_impl.h"
 #include "spillway/base/check.h"
+#include "worker_sets.h"
 
 namespace spillway {
 namespace {
@@ -105,15 +108,15 @@ void MembershipCore::Impl::heard_active(Number number, Number switched_from)
   record_.holders.clear();
   if (rules_.predecessors_hold_planned_base)
   {
-    std::set<WorkerId> holders;
     const bool named = rules_.predecessors_are_the_switched_number &&
                        record_.numbers.contains(switched_from) && switched_from < number;
     for (const auto& [lower, content] : record_.numbers)
     {
       if (lower >= number || (named && lower != switched_from)) continue;
-      for (const MemberInfo& member : content.members->members()) holders.insert(member.worker);
+      const std::vector<WorkerId> members = content.members->ids();
+      record_.holders.insert(record_.holders.end(), members.begin(), members.end());
     }
-    record_.holders.assign(holders.begin(), holders.end());
+    make_set(record_.holders);
   }
   NumberRecord& content = record_.numbers.at(number);
   content.switched_from = switched_from;
@@ -137,15 +140,21 @@ void MembershipCore::Impl::heard_active(Number number, Number switched_from)
 void MembershipCore::Impl::remember_absent(const std::vector<WorkerId>& holders,
                                            const MemberList& list)
 {
-  std::set<WorkerId> absent(record_.absent.begin(), record_.absent.end());
-  absent.insert(holders.begin(), holders.end());
-  for (const auto& [number, content] : record_.numbers)
-    for (const MemberInfo& member : content.members->members()) absent.insert(member.worker);
+  // All of these ascend like `list`, so that no worker has to be looked up in it.
+  constexpr auto ids_of = std::views::transform(&MemberInfo::worker);
+  std::vector<WorkerId> absent;
+  const auto add = [&](const auto& workers) {
+    std::ranges::set_difference(workers, list.members() | ids_of, std::back_inserter(absent));
+  };
+  add(record_.absent);
+  add(holders);
+  for (const auto& [number, content] : record_.numbers) add(content.members->members() | ids_of);
+  make_set(absent);
   std::erase_if(absent, [&](WorkerId id) {
     const Worker* worker = find(id);
-    return list.contains(id) || worker == nullptr || worker->dead || worker->released;
+    return worker == nullptr || worker->dead || worker->released;
   });
-  record_.absent.assign(absent.begin(), absent.end());
+  record_.absent = std::move(absent);
 }
 
 void MembershipCore::Impl::silence(Worker& worker, const std::string& reason)
