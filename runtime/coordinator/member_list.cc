@@ -2,6 +2,7 @@
 #include "spillway/coordinator/member_list.h"
 
 #include <algorithm>
+#include <array>
 
 #include "spillway/base/check.h"
 
@@ -23,13 +24,22 @@ Hash128 list_hash(const std::vector<MemberInfo>& members)
     std::uint32_t site;
     std::uint32_t weight;
   };
-  std::vector<Fixed> fixed;
-  fixed.reserve(members.size());
+  // In pieces that stay in the cache: the whole of a large job's list would be fresh memory.
+  std::array<Fixed, 64> piece;
+  std::size_t used = 0;
+  ContentHasher128 hasher;
+  const auto add_piece = [&] {
+    hasher.add({reinterpret_cast<const std::byte*>(piece.data()), used * sizeof(Fixed)});
+    used = 0;
+  };
   for (const MemberInfo& member : members)
-    fixed.push_back({member.worker.value(), member.node.value(),
-                     content_hash(as_bytes(member.address)), member.site.value(), member.weight});
-  return content_hash_128(
-      {reinterpret_cast<const std::byte*>(fixed.data()), fixed.size() * sizeof(Fixed)});
+  {
+    piece[used++] = {member.worker.value(), member.node.value(),
+                     content_hash(as_bytes(member.address)), member.site.value(), member.weight};
+    if (used == piece.size()) add_piece();
+  }
+  add_piece();
+  return hasher.hash();
 }
 
 }  // namespace

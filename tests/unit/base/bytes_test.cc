@@ -41,5 +41,19 @@ TEST(Hash, DependsOnContentSeedAndOrder)
   EXPECT_NE(hash_combine(1, 2), hash_combine(2, 1));
 }
 
+TEST(Hash, OfPiecesIsThatOfTheWhole)
+{
+  std::string text;
+  for (int i = 0; i < 3000; ++i) text += static_cast<char>('a' + i * i % 26);
+  for (std::size_t piece : {1u, 7u, 240u, 256u, 1000u, 3000u})
+  {
+    ContentHasher128 hasher;
+    for (std::size_t at = 0; at < text.size(); at += piece)
+      hasher.add(as_bytes(absl::string_view(text).substr(at, piece)));
+    EXPECT_EQ(hasher.hash(), content_hash_128(as_bytes(text))) << piece;
+  }
+  EXPECT_EQ(ContentHasher128().hash(), content_hash_128({}));
+}
+
 }  // namespace
 }  // namespace spillway

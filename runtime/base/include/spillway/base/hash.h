@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 
 #include "spillway/base/bytes.h"
 
@@ -21,5 +22,19 @@ struct Hash128
   friend bool operator==(const Hash128&, const Hash128&) = default;
 };
 Hash128 content_hash_128(ByteSpan bytes);
+
+// content_hash_128() of content that lies nowhere in one piece: of all that was added, in order.
+class ContentHasher128
+{
+ public:
+  ContentHasher128();
+  ~ContentHasher128();
+  void add(ByteSpan bytes);
+  Hash128 hash() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
 
 }  // namespace spillway
