@@ -5,15 +5,14 @@
 #include <iterator>
 
 #include "absl/strings/str_cat.h"
-#include "spillway/base/check.h"
 
 namespace spillway {
 namespace {
 
-// What one answer claims, after the adjustments of P2.
+// What one answer claims, after the adjustments of P2. Made anew wherever it is looked at: kept for
+// all answers of a large job they would be a megabyte that nobody has touched before.
 struct Claim
 {
-  WorkerId worker;
   Number installed;
   StateName applied;
   std::optional<StateName> voted;
@@ -27,14 +26,13 @@ class Judge
   FormationVerdict verdict()
   {
     if (in_.answers.empty()) return nobody();
-    std::vector<Claim> claims = claims_with_state();
     FormationVerdict out;
     if (in_.rules.holder_rule && !numbers_answered(out)) return out;
-    if (claims.empty() || (in_.rules.holder_rule && !holder_answers(claims)))
-      return no_holder(claims.empty());
-    uninstalled_epoch_keeps_base(claims);
+    const bool no_state = std::none_of(in_.answers.begin(), in_.answers.end(), has_state);
+    if (no_state || (in_.rules.holder_rule && !holder_answers())) return no_holder(no_state);
+    uninstalled_epoch_keeps_base();
     Formation formation;
-    choose_base(claims, formation);
+    choose_base(formation);
     fill_members(formation);
     if (formation.members.empty()) return no_holder(false);
     out.formation = std::move(formation);
@@ -69,15 +67,17 @@ class Judge
     return out;
   }
 
-  std::vector<Claim> claims_with_state() const
+  static bool has_state(const Answer& answer)
   {
-    std::vector<Claim> claims;
-    claims.reserve(in_.answers.size());
-    for (const Answer& answer : in_.answers)
-      if (answer.status->applied && answer.status->installed)
-        claims.push_back({answer.worker, answer.status->installed, *answer.status->applied,
-                          answer.status->voted});
-    return claims;
+    return answer.status->applied && answer.status->installed;
+  }
+  // P2: an epoch formed after a fault that nobody installed has applied nothing, so what it was
+  // to start from stands, held applied or in kept buckets.
+  Claim claim_of(const MemberStatus& status) const
+  {
+    if (stands_ != nullptr && (status.applied == *stands_ || status.voted == *stands_))
+      return {record_.newest, *stands_, std::nullopt};
+    return {status.installed, *status.applied, status.voted};
   }
 
   bool any_answers(const MemberList& list) const
@@ -134,14 +134,14 @@ class Judge
   // An epoch formed after a fault has applied nothing as long as no answer has installed it: who
   // has not installed it has not voted in it. Who saw a word of it had, even if its state is gone
   // since by a failed apply.
-  const StateName* base_that_stands(const std::vector<Claim>& claims) const
+  const StateName* base_that_stands() const
   {
     const auto newest = record_.numbers.find(record_.newest);
     if (newest == record_.numbers.end() || newest->second.kind != NumberRecord::Kind::kFormed ||
         !newest->second.base)
       return nullptr;
-    for (const Claim& claim : claims)
-      if (claim.installed >= record_.newest) return nullptr;
+    for (const Answer& answer : in_.answers)
+      if (has_state(answer) && answer.status->installed >= record_.newest) return nullptr;
     const bool word_seen = std::any_of(
         in_.answers.begin(), in_.answers.end(),
         [&](const Answer& answer) { return answer.status->first_word >= record_.newest; });
@@ -150,25 +150,19 @@ class Judge
     return &*newest->second.base;
   }
 
-  bool holder_answers(const std::vector<Claim>& claims) const
+  bool holder_answers() const
   {
-    const StateName* stands = base_that_stands(claims);
+    const StateName* stands = base_that_stands();
     const bool planned = record_.numbers.at(record_.newest).kind == NumberRecord::Kind::kPlanned;
-    return std::any_of(claims.begin(), claims.end(), [&](const Claim& claim) {
-      const Number left = status_of(claim.worker).left;
-      return claim.installed >= record_.newest || (left && left >= record_.newest) ||
-             (stands != nullptr && (claim.applied == *stands || claim.voted == *stands)) ||
-             (planned &&
-              std::binary_search(record_.holders.begin(), record_.holders.end(), claim.worker));
+    return std::any_of(in_.answers.begin(), in_.answers.end(), [&](const Answer& answer) {
+      const MemberStatus& status = *answer.status;
+      return has_state(answer) &&
+             (status.installed >= record_.newest ||
+              (status.left && status.left >= record_.newest) ||
+              (stands != nullptr && (status.applied == *stands || status.voted == *stands)) ||
+              (planned &&
+               std::binary_search(record_.holders.begin(), record_.holders.end(), answer.worker)));
     });
-  }
-  const MemberStatus& status_of(WorkerId worker) const
-  {
-    const auto at = std::lower_bound(in_.answers.begin(), in_.answers.end(), worker,
-                                     [](const Answer& a, WorkerId id) { return a.worker < id; });
-    SPILLWAY_CHECK(at != in_.answers.end() && at->worker == worker, "no answer of worker ",
-                   worker.value());
-    return *at->status;
   }
 
   FormationVerdict no_holder(bool no_state) const
@@ -182,37 +176,37 @@ class Judge
     return out;
   }
 
-  // P2: an epoch formed after a fault that nobody installed has applied nothing, so what it was
-  // to start from stands, held applied or in kept buckets.
-  void uninstalled_epoch_keeps_base(std::vector<Claim>& claims) const
+  void uninstalled_epoch_keeps_base()
   {
-    const StateName* stands = base_that_stands(claims);
-    if (!in_.rules.uninstalled_epoch_keeps_its_base || stands == nullptr) return;
-    branch("form.base_stands");
-    for (Claim& claim : claims)
-    {
-      if (claim.applied != *stands && claim.voted != *stands) continue;
-      claim.installed = record_.newest;
-      claim.applied = *stands;
-      claim.voted.reset();
-    }
+    if (in_.rules.uninstalled_epoch_keeps_its_base) stands_ = base_that_stands();
+    if (stands_ != nullptr) branch("form.base_stands");
   }
 
-  void choose_base(const std::vector<Claim>& claims, Formation& out) const
+  void choose_base(Formation& out) const
   {
-    Number highest;
-    if (in_.rules.base_from_highest_installed)
-      for (const Claim& claim : claims) highest = std::max(highest, claim.installed);
-    const auto counts = [&](const Claim& claim) { return claim.installed >= highest; };
-    const Claim* top = nullptr;
-    for (const Claim& claim : claims)
-      if (counts(claim) && (top == nullptr || claim.applied.step > top->applied.step)) top = &claim;
+    // The first of the greatest counts, and whoever is not below it.
+    const auto installed = [&](const Claim& claim) {
+      return in_.rules.base_from_highest_installed ? claim.installed : Number();
+    };
+    std::optional<Claim> top;
+    for (const Answer& answer : in_.answers)
+    {
+      if (!has_state(answer)) continue;
+      const Claim claim = claim_of(*answer.status);
+      if (!top || std::make_pair(installed(claim), claim.applied.step) >
+                      std::make_pair(installed(*top), top->applied.step))
+        top = claim;
+    }
+    const Number highest = installed(*top);
     const StepId next = top->applied.step.next();
-    bool all_voted = in_.rules.base_rolls_forward_if_all_voted;
-    for (const Claim& claim : claims)
-      if (counts(claim) &&
-          !(claim.voted && claim.voted->step == next && claim.voted->number == claim.installed))
-        all_voted = false;
+    const auto voted = [&](const Answer& answer) {
+      if (!has_state(answer)) return true;
+      const Claim claim = claim_of(*answer.status);
+      return claim.installed < highest ||
+             (claim.voted && claim.voted->step == next && claim.voted->number == claim.installed);
+    };
+    const bool all_voted = in_.rules.base_rolls_forward_if_all_voted &&
+                           std::all_of(in_.answers.begin(), in_.answers.end(), voted);
     out.base = all_voted ? *top->voted : top->applied;
     branch(all_voted ? "form.rolls_forward" : "form.newest_applied");
     out.reason = all_voted ? absl::StrCat("everybody of ", highest.value(),
@@ -291,6 +285,7 @@ class Judge
 
   const FormationInput& in_;
   const JobRecord& record_;
+  const StateName* stands_ = nullptr;  // once uninstalled_epoch_keeps_base() has decided
 };
 
 }  // namespace

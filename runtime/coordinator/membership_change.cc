@@ -86,7 +86,7 @@ bool MembershipCore::Impl::try_first_epoch()
     if (formation.members.size() < config_.max_members) formation.members.push_back(worker);
   formation.holders = {formation.members.front()};
   formation.copiers.assign(formation.members.begin() + 1, formation.members.end());
-  form(number, formation);
+  form(number, std::move(formation));
   return true;
 }
 
@@ -142,9 +142,8 @@ void MembershipCore::Impl::begin_abort(const std::string& reason)
   classify_all();
 }
 
-bool MembershipCore::Impl::try_form()
+FormationVerdict MembershipCore::Impl::judge_answers()
 {
-  if (awaited_count_ > 0) return false;  // next_in_words() says for how many
   FormationInput input{
       .record = &record_,
       .answers = {},
@@ -163,12 +162,22 @@ bool MembershipCore::Impl::try_form()
       .rules = rules_,
       .observer = observer_,
   };
+  input.answers.reserve(workers_.size());
+  std::vector<Worker*> with_faults;
   each_worker([&](Worker& worker) {
-    if (worker.answers(abort_)) input.answers.push_back({worker.info.worker, &worker.status});
+    if (!worker.answers(abort_)) return;
+    input.answers.push_back({worker.info.worker, &worker.status});
+    if (worker.status.fault) with_faults.push_back(&worker);
   });
-  if (rules_.unreachable_pairs_left_out) remember_pairs_of_faults();
+  if (rules_.unreachable_pairs_left_out) remember_pairs_of_faults(with_faults);
   input.unreachable_pairs = bad_pairs();
-  const FormationVerdict verdict = judge_formation(input);
+  return judge_formation(input);
+}
+
+bool MembershipCore::Impl::try_form()
+{
+  if (awaited_count_ > 0) return false;  // next_in_words() says for how many
+  FormationVerdict verdict = judge_answers();
   if (!verdict.formation)
   {
     waits_ = verdict.waits;
@@ -183,16 +192,16 @@ bool MembershipCore::Impl::try_form()
                           verdict.formation->members.size(), " are here; they hold their state");
     return false;
   }
-  form(abort_, *verdict.formation);
+  form(abort_, *std::move(verdict.formation));
   return true;
 }
 
-void MembershipCore::Impl::form(Number number, const Formation& formation)
+void MembershipCore::Impl::form(Number number, Formation formation)
 {
   branch("form.forms");
   NumberRecord content{.kind = NumberRecord::Kind::kFormed,
                        .members = list_of(formation.members),
-                       .copiers = formation.copiers,
+                       .copiers = std::move(formation.copiers),
                        .base = formation.base,
                        .initial = formation.initial,
                        .last_step = formation.last_step,
@@ -206,7 +215,7 @@ void MembershipCore::Impl::form(Number number, const Formation& formation)
   record_.last_number = std::max(record_.last_number, number);
   record_.newest = number;
   record_.pending = record_.open_abort = Number();
-  record_.holders = formation.holders;
+  record_.holders = std::move(formation.holders);
   abort_ = Number();
   progress_.reset();
   decide("P2",
@@ -242,7 +251,7 @@ void MembershipCore::Impl::lose_state()
   if (formation.members.size() < config_.min_members || formation.members.empty()) return;
   formation.holders = {formation.members.front()};
   formation.copiers.assign(formation.members.begin() + 1, formation.members.end());
-  form(abort_, formation);
+  form(abort_, std::move(formation));
 }
 
 bool MembershipCore::Impl::too_few() const

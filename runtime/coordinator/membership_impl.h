@@ -150,8 +150,9 @@ class MembershipCore::Impl
   bool try_first_epoch();
   bool try_abort();
   void begin_abort(const std::string& reason);
+  FormationVerdict judge_answers();
   bool try_form();
-  void form(Number number, const Formation& formation);
+  void form(Number number, Formation formation);
   void lose_state();
   bool too_few() const;
   void watch_size();
@@ -194,7 +195,7 @@ class MembershipCore::Impl
   void watch_quiet_workers();
   void watch_pairs();
   void remember_pair(WorkerId a, WorkerId b, const std::string& how);
-  void remember_pairs_of_faults();
+  void remember_pairs_of_faults(const std::vector<Worker*>& answering);
   void watch_progress();
   MonotonicTime progress_deadline() const;
   bool all_wait() const;

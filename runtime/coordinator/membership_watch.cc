@@ -63,16 +63,17 @@ void MembershipCore::Impl::remember_pair(WorkerId a, WorkerId b, const std::stri
 
 // Workers that both answer although one reports its link to the other as lost. A report counts
 // once: when probes have ended the pair, the old report must not bring it back.
-void MembershipCore::Impl::remember_pairs_of_faults()
+void MembershipCore::Impl::remember_pairs_of_faults(const std::vector<Worker*>& answering)
 {
-  each_worker([this](Worker& worker) {
-    const auto& fault = worker.status.fault;
-    if (!worker.answers(abort_) || !fault || worker.counted_fault == fault) return;
+  for (Worker* worker : answering)
+  {
+    const auto& fault = worker->status.fault;
+    if (worker->counted_fault == fault) continue;
     const Worker* peer = find(fault->peer);
-    if (peer == nullptr || !peer->answers(abort_)) return;
-    worker.counted_fault = fault;
-    remember_pair(worker.info.worker, fault->peer, "both answer, the link between them broke");
-  });
+    if (peer == nullptr || !peer->answers(abort_)) continue;
+    worker->counted_fault = fault;
+    remember_pair(worker->info.worker, fault->peer, "both answer, the link between them broke");
+  }
 }
 
 void MembershipCore::Impl::watch_pairs()
