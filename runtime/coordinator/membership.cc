@@ -20,33 +20,23 @@ MembershipCore::Impl::Impl(MembershipConfig config, std::optional<JobRecord> rec
   else
     record_.lineage = lineage;
   reserved_workers_ = record_.next_worker;
-  // A restarted coordinator knows nobody: all who may hold the newest state count as quiet from now
-  // on, with time to come back (detail 9).
-  const auto expect = [&](WorkerId id) -> Worker& {
-    Worker& worker = put(id);
-    worker.quiet_since = now;
-    worker.released = std::binary_search(record_.released.begin(), record_.released.end(), id);
-    set_timer(worker, deadline_after(now, config_.reconnect_grace));
-    return worker;
-  };
   for (WorkerId id : record_.absent) expect(id);
-  for (const auto& [number, content] : record_.numbers)
-    for (const MemberInfo& info : content.members->members()) expect(info.worker).info = info;
-  count_lists();
+  expect_members();
 }
 
 std::vector<MembershipAction> MembershipCore::Impl::step(const MembershipEvent& event,
                                                          MonotonicTime now)
 {
   now_ = std::max(now_, now);
-  actions_.clear();
   const bool was_running = record_.ended == EndReason::kRunning;
   std::visit([this](const auto& e) { on(e); }, event);
   advance();
   flush_touched();
   if (was_running && record_.ended != EndReason::kRunning)
     emit(JobEnded{record_.ended, record_.end_detail});
-  return std::exchange(actions_, {});
+  std::vector<MembershipAction> actions;
+  actions.swap(actions_);
+  return actions;
 }
 
 void MembershipCore::Impl::on(const WorkerGreeted& event)

@@ -128,15 +128,7 @@ void MembershipCore::Impl::adopt(bool by_operator)
   decide("P11",
          absl::StrCat("adopted lineage ", record_.lineage.value(), " at number ", newest.value(),
                       by_operator ? ": an operator said so" : ": all its members agree"));
-  count_lists();
-  for (const auto& [number, content] : record_.numbers)
-    for (const MemberInfo& info : content.members->members())
-    {
-      Worker& worker = put(info.worker);
-      worker.info = info;
-      worker.quiet_since = now_;
-      set_timer(worker, deadline_after(now_, config_.reconnect_grace));
-    }
+  expect_members();
   // With the same write, so that whoever starts again from this record goes on with the abort.
   if (record_.newest) begin_abort("the lineage was adopted");
   if (!record_.newest || !rules_.abort_number_is_persisted) persist();

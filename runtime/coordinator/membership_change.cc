@@ -103,7 +103,7 @@ bool MembershipCore::Impl::try_abort()
   if (!alarms_.empty())
   {
     const Worker& worker = *find(*alarms_.begin());
-    const std::string who = absl::StrCat("worker ", worker.info.worker.value());
+    const std::string who = absl::StrCat("worker ", worker.id.value());
     const auto& fault = worker.status.fault;
     begin_abort(worker.dead     ? who + " is dead"
                 : worker.silent ? who + " is silent"
@@ -166,7 +166,7 @@ FormationVerdict MembershipCore::Impl::judge_answers()
   std::vector<Worker*> with_faults;
   each_worker([&](Worker& worker) {
     if (!worker.answers(abort_)) return;
-    input.answers.push_back({worker.info.worker, &worker.status});
+    input.answers.push_back({worker.id, &worker.status});
     if (worker.status.fault) with_faults.push_back(&worker);
   });
   if (rules_.unreachable_pairs_left_out) remember_pairs_of_faults(with_faults);
@@ -224,8 +224,7 @@ void MembershipCore::Impl::form(Number number, Formation formation)
                       formation.left_out.empty() ? "" : "; left out by unreachable pairs: ",
                       names(formation.left_out)));
   persist();
-  count_lists();
-  classify_all();
+  lists_changed();
 }
 
 // Every process that could hold the newest state is known dead.
@@ -246,7 +245,7 @@ void MembershipCore::Impl::lose_state()
   each_worker([&](Worker& worker) {
     if (worker.answers(abort_) && (worker.classes & kAvailable) != 0 && !worker.status.applied &&
         formation.members.size() < config_.max_members)
-      formation.members.push_back(worker.info.worker);
+      formation.members.push_back(worker.id);
   });
   if (formation.members.size() < config_.min_members || formation.members.empty()) return;
   formation.holders = {formation.members.front()};
@@ -409,8 +408,7 @@ void MembershipCore::Impl::publish(const std::vector<WorkerId>& members, const s
   decide("P5", absl::StrCat("number ", number.value(), " of ", members.size(),
                             " members is pending: ", reason));
   persist();
-  count_lists();
-  classify_all();
+  lists_changed();
 }
 
 // P6: who left goes once the others are seen to have gone on without it; everybody goes once the

@@ -22,7 +22,7 @@ MembershipExplanation MembershipCore::Impl::explain() const
                            .dead = worker->dead,
                            .leaving = worker->status.wants_to_leave,
                            .status = worker->status});
-    if ((worker->classes & kAwaited) != 0) out.waiting_for.push_back(worker->info.worker);
+    if ((worker->classes & kAwaited) != 0) out.waiting_for.push_back(worker->id);
   }
   if (out.waiting_for.empty()) out.waiting_for = waiting_for_;
   out.next = next_in_words();

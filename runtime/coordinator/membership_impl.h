@@ -36,27 +36,32 @@ class MembershipCore::Impl
   const JobRecord& record() const { return record_; }
 
  private:
+  // What a walk over all workers looks at comes first and lies close together, for that walk waits
+  // for memory more than it computes.
   struct Worker
   {
-    MemberInfo info;
+    explicit Worker(WorkerId its_id) : id(its_id) { info.worker = its_id; }
+
+    const WorkerId id;
     bool connected = false;
     bool has_status = false;
     bool silent = false;
     bool dead = false;
     bool released = false;
-    MemberStatus status;          // last reported; counts only while connected
-    MonotonicTime quiet_since{};  // since when neither connected nor heard
-    MonotonicTime timer = kForever;
+    bool sent_release = false;
+    // Classes, kept by classify().
+    bool in_newest = false;
+    unsigned classes = 0;
+    int active_lists = 0;  // numbers that may be active and list it
     // What it has been sent on this connection.
     Number sent_abort;
     Number sent_epoch;
     Number sent_pending;
-    bool sent_release = false;
     Number whole_list_of;  // asked for the whole list of this number
-    // Classes, kept by classify().
-    int active_lists = 0;  // numbers that may be active and list it
-    bool in_newest = false;
-    unsigned classes = 0;
+    MonotonicTime timer = kForever;
+    MemberStatus status;  // last reported; counts only while connected
+    MemberInfo info;
+    MonotonicTime quiet_since{};               // since when neither connected nor heard
     std::optional<LinkFault> counted_fault{};  // has made a pair already (P14)
     // P13
     std::uint64_t waits_in = 0;  // Progress::round in which it has said that it waits
@@ -126,6 +131,8 @@ class MembershipCore::Impl
   Worker* find(WorkerId worker);
   const Worker* find(WorkerId worker) const;
   Worker& put(WorkerId worker);
+  Worker& expect(WorkerId worker);
+  void expect_members();
   void forget_if_gone(WorkerId worker);
   template <typename Function>
   void each_worker(Function&& function)
@@ -140,10 +147,12 @@ class MembershipCore::Impl
   void silence(Worker& worker, const std::string& reason);
   void classify(Worker& worker);
   void classify_all();
+  template <typename Prepare>
+  void classify_each(const Prepare& prepare);
+  void lists_changed();
   bool calls_for_abort(const Worker& worker) const;
   bool promise_unanswered(const Worker& worker) const;
   void set_timer(Worker& worker, MonotonicTime at);
-  void count_lists();
 
   // membership_change.cc
   void advance();

@@ -51,7 +51,7 @@ void MembershipCore::Impl::send_release(Worker& worker)
 {
   if (std::exchange(worker.sent_release, true)) return;
   const bool over = record_.ended != EndReason::kRunning;
-  add_to_batch(0, record_.newest, Number(over ? 1 : 0), worker.info.worker, [&] {
+  add_to_batch(0, record_.newest, Number(over ? 1 : 0), worker.id, [&] {
     return Release{EpochName::one_site(record_.lineage, record_.newest),
                    over ? record_.ended : EndReason::kReleased,
                    over ? record_.end_detail : "the others go on"};
@@ -61,7 +61,7 @@ void MembershipCore::Impl::send_release(Worker& worker)
 void MembershipCore::Impl::send_abort(Worker& worker)
 {
   if (std::exchange(worker.sent_abort, abort_) == abort_) return;
-  add_to_batch(1, abort_, {}, worker.info.worker,
+  add_to_batch(1, abort_, {}, worker.id,
                [&] { return Abort{EpochName::one_site(record_.lineage, abort_)}; });
 }
 
@@ -94,7 +94,7 @@ void MembershipCore::Impl::send_epoch(Worker& worker)
   if (std::exchange(worker.sent_epoch, record_.newest) == record_.newest) return;
   Number base;
   const MemberList* held = list_held_by(worker, record_.newest, base);
-  add_to_batch(2, record_.newest, base, worker.info.worker, [&] {
+  add_to_batch(2, record_.newest, base, worker.id, [&] {
     return EpochAnnouncement{
         .name = EpochName::one_site(record_.lineage, record_.newest),
         .members = held == nullptr ? whole_list(*content.members)
@@ -112,11 +112,11 @@ void MembershipCore::Impl::send_pending(Worker& worker)
 {
   if (!record_.pending) return;
   const NumberRecord& content = record_.numbers.at(record_.pending);
-  if (!worker.in_newest && !content.members->contains(worker.info.worker)) return;
+  if (!worker.in_newest && !content.members->contains(worker.id)) return;
   if (std::exchange(worker.sent_pending, record_.pending) == record_.pending) return;
   Number base;
   const MemberList* held = list_held_by(worker, record_.pending, base);
-  add_to_batch(3, record_.pending, base, worker.info.worker, [&] {
+  add_to_batch(3, record_.pending, base, worker.id, [&] {
     return PendingAnnouncement{
         .name = EpochName::one_site(record_.lineage, record_.pending),
         .members = held == nullptr ? whole_list(*content.members)

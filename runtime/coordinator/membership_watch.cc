@@ -32,7 +32,7 @@ void MembershipCore::Impl::watch_quiet_workers()
   while (!timers_.empty() && timers_.begin()->first <= now_)
   {
     Worker& worker = *find(timers_.begin()->second);
-    const WorkerId id = worker.info.worker;
+    const WorkerId id = worker.id;
     set_timer(worker, kForever);
     if (!worker.silent)
     {
@@ -72,7 +72,7 @@ void MembershipCore::Impl::remember_pairs_of_faults(const std::vector<Worker*>& 
     const Worker* peer = find(fault->peer);
     if (peer == nullptr || !peer->answers(abort_)) continue;
     worker->counted_fault = fault;
-    remember_pair(worker->info.worker, fault->peer, "both answer, the link between them broke");
+    remember_pair(worker->id, fault->peer, "both answer, the link between them broke");
   }
 }
 
@@ -168,7 +168,7 @@ void MembershipCore::Impl::evict_who_lets_others_wait(const Progress& progress)
     branch("progress.evicts");
     const std::string why = absl::StrCat("has not handed in step ", progress.step.value(), " of ",
                                          progress.number.value(), " while others wait");
-    emit(Evict{worker.info.worker, why});
+    emit(Evict{worker.id, why});
     silence(worker, why);
   });
 }

@@ -14,6 +14,26 @@ namespace {
 // Worker ids are persisted as given in blocks, so that a start of thousands is few writes.
 constexpr std::uint64_t kWorkerIdBlock = 64;
 
+// Goes along a member list in step with a walk over workers in ascending order.
+class ListCursor
+{
+ public:
+  explicit ListCursor(const MemberList& list)
+      : at_(list.members().begin()), end_(list.members().end())
+  {
+  }
+  // Of ascending workers.
+  bool has(WorkerId worker)
+  {
+    while (at_ != end_ && at_->worker < worker) ++at_;
+    return at_ != end_ && at_->worker == worker;
+  }
+
+ private:
+  std::vector<MemberInfo>::const_iterator at_;
+  std::vector<MemberInfo>::const_iterator end_;
+};
+
 }  // namespace
 
 MembershipCore::Impl::Worker* MembershipCore::Impl::find(WorkerId worker)
@@ -31,10 +51,32 @@ MembershipCore::Impl::Worker& MembershipCore::Impl::put(WorkerId worker)
   auto& slot = workers_[worker.value()];
   if (!slot)
   {
-    slot = std::make_unique<Worker>();
-    slot->info.worker = worker;
+    slot = std::make_unique<Worker>(worker);
   }
   return *slot;
+}
+
+// A coordinator that takes a record up knows nobody: all who may hold the newest state count as
+// quiet from now on, with time to come back (detail 9).
+MembershipCore::Impl::Worker& MembershipCore::Impl::expect(WorkerId id)
+{
+  Worker& worker = put(id);
+  worker.quiet_since = now_;
+  worker.released = std::binary_search(record_.released.begin(), record_.released.end(), id);
+  set_timer(worker, deadline_after(now_, config_.reconnect_grace));
+  return worker;
+}
+
+void MembershipCore::Impl::expect_members()
+{
+  for (const auto& [number, content] : record_.numbers)
+    for (const MemberInfo& info : content.members->members())
+    {
+      Worker& worker = expect(info.worker);
+      worker.info = info;
+      ++worker.active_lists;
+      worker.in_newest = worker.in_newest || number == record_.newest;
+    }
 }
 
 // Only connected workers, members of numbers that may be active, and who may hold the newest state
@@ -73,7 +115,7 @@ WorkerId MembershipCore::Impl::accept(const WorkerGreeted& event)
 
 void MembershipCore::Impl::take_status(Worker& worker, const MemberStatus& status)
 {
-  const WorkerId id = worker.info.worker;
+  const WorkerId id = worker.id;
   worker.status = status;
   worker.has_status = true;
   worker.silent = false;
@@ -131,8 +173,7 @@ void MembershipCore::Impl::heard_active(Number number, Number switched_from)
   decide("P5", absl::StrCat("number ", number.value(), " is active, entered from ",
                             switched_from.value()));
   persist();
-  count_lists();
-  classify_all();
+  lists_changed();
 }
 
 // Before `list` becomes the newest: who is in none of the lists that remain, but was in one of the
@@ -167,36 +208,49 @@ void MembershipCore::Impl::silence(Worker& worker, const std::string& reason)
     {
       if (worker.connected) worker.quiet_since = now_;
       set_timer(worker, deadline_after(worker.quiet_since, config_.lease));
-      decide("detail 1",
-             absl::StrCat("worker ", worker.info.worker.value(), " is judged silent: ", reason));
+      decide("detail 1", absl::StrCat("worker ", worker.id.value(), " is judged silent: ", reason));
     }
   }
   classify(worker);
 }
 
-// How many numbers that may be active list each worker.
-void MembershipCore::Impl::count_lists()
+// How many numbers that may be active list each worker, and what it is thereby, in one walk.
+void MembershipCore::Impl::lists_changed()
 {
-  each_worker([](Worker& worker) {
+  std::vector<std::pair<ListCursor, bool>> lists;  // is it the newest?
+  std::size_t unseen = 0;
+  for (const auto& [number, content] : record_.numbers)
+  {
+    lists.emplace_back(*content.members, number == record_.newest);
+    unseen += content.members->size();
+  }
+  classify_each([&](Worker& worker) {
     worker.active_lists = 0;
     worker.in_newest = false;
-  });
-  for (const auto& [number, content] : record_.numbers)
-    for (const MemberInfo& info : content.members->members())
+    for (auto& [list, newest] : lists)
     {
-      Worker& worker = put(info.worker);
-      if (worker.info.address.empty()) worker.info = info;
+      if (!list.has(worker.id)) continue;
       ++worker.active_lists;
-      if (number == record_.newest) worker.in_newest = true;
+      worker.in_newest = worker.in_newest || newest;
+      --unseen;
     }
+  });
+  SPILLWAY_CHECK(unseen == 0, unseen, " listed workers are not known");
 }
 
 void MembershipCore::Impl::classify_all()
 {
+  classify_each([](Worker&) {});
+}
+
+template <typename Prepare>
+void MembershipCore::Impl::classify_each(const Prepare& prepare)
+{
   std::vector<WorkerId> gone;
   each_worker([&](Worker& worker) {
+    prepare(worker);
     classify(worker);
-    if (!worker.connected && worker.active_lists == 0) gone.push_back(worker.info.worker);
+    if (!worker.connected && worker.active_lists == 0) gone.push_back(worker.id);
   });
   for (WorkerId worker : gone) forget_if_gone(worker);
   all_touched_ = true;
@@ -257,13 +311,15 @@ void MembershipCore::Impl::classify(Worker& worker)
   const auto put_in = [&](Class which, std::set<WorkerId>& set) {
     if ((changed & which) == 0) return;
     if ((classes & which) != 0)
-      set.insert(worker.info.worker);
+      set.insert(worker.id);
     else
-      set.erase(worker.info.worker);
+      set.erase(worker.id);
   };
   count(kAwaited, awaited_count_);
   count(kAvailable, available_count_);
   count(kSawFirstWord, first_words_);
+  constexpr unsigned kCounted = kAwaited | kAvailable | kSawFirstWord;
+  if ((changed & ~kCounted) == 0) return;  // as in almost all walks and answers
   put_in(kCallsForAbort, alarms_);
   put_in(kJoiner, joiners_);
   put_in(kLeaver, leavers_);
@@ -274,9 +330,9 @@ void MembershipCore::Impl::classify(Worker& worker)
 
 void MembershipCore::Impl::set_timer(Worker& worker, MonotonicTime at)
 {
-  if (worker.timer != kForever) timers_.erase({worker.timer, worker.info.worker});
+  if (worker.timer != kForever) timers_.erase({worker.timer, worker.id});
   worker.timer = at;
-  if (at != kForever) timers_.insert({at, worker.info.worker});
+  if (at != kForever) timers_.insert({at, worker.id});
 }
 
 }  // namespace spillway
