@@ -29,7 +29,7 @@ void put(ByteWriter& out, const MemberList& list)
     out.number(member.worker.value());
     out.number(member.node.value());
     out.number(member.site.value());
-    out.text(member.address);
+    out.text(member.address.str());
     out.number(member.weight);
   }
 }

@@ -34,8 +34,8 @@ Hash128 list_hash(const std::vector<MemberInfo>& members)
   };
   for (const MemberInfo& member : members)
   {
-    piece[used++] = {member.worker.value(), member.node.value(),
-                     content_hash(as_bytes(member.address)), member.site.value(), member.weight};
+    piece[used++] = {member.worker.value(), member.node.value(), member.address.hash(),
+                     member.site.value(), member.weight};
     if (used == piece.size()) add_piece();
   }
   add_piece();

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "spillway/base/hash.h"
+#include "spillway/base/shared_text.h"
 
 namespace spillway {
 namespace {
@@ -53,6 +54,22 @@ TEST(Hash, OfPiecesIsThatOfTheWhole)
     EXPECT_EQ(hasher.hash(), content_hash_128(as_bytes(text))) << piece;
   }
   EXPECT_EQ(ContentHasher128().hash(), content_hash_128({}));
+}
+
+TEST(SharedText, IsItsTextWhereverItIsCopied)
+{
+  const SharedText empty;
+  EXPECT_EQ(empty, SharedText(""));
+  EXPECT_TRUE(empty.empty());
+  EXPECT_EQ(empty.hash(), content_hash({}));
+  const SharedText text = "10.0.0.1:4711";
+  const SharedText copy = text;
+  EXPECT_EQ(&copy.str(), &text.str());
+  EXPECT_EQ(copy, SharedText(std::string("10.0.0.1:4711")));
+  EXPECT_NE(copy, SharedText("10.0.0.1:4712"));
+  EXPECT_NE(copy, empty);
+  EXPECT_EQ(copy.hash(), content_hash(as_bytes("10.0.0.1:4711")));
+  EXPECT_EQ(copy.size(), 13u);
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "spillway/base/hash.h"
 #include "spillway/base/ids.h"
+#include "spillway/base/shared_text.h"
 
 namespace spillway {
 
@@ -19,7 +20,7 @@ struct MemberInfo
   WorkerId worker;
   NodeId node;
   SiteId site{1};
-  std::string address;  // of its peer listener
+  SharedText address;  // of its peer listener
   std::uint32_t weight = 1;
   friend bool operator==(const MemberInfo&, const MemberInfo&) = default;
 };
