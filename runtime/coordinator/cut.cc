@@ -26,23 +26,25 @@ std::vector<Slice> cut(std::uint64_t global_batch, absl::Span<const CutMember> m
   SPILLWAY_CHECK(total > 0, "no member of ", members.size(), " takes part in the step");
   SPILLWAY_CHECK(global_batch >> 32 == 0, "a batch of ", global_batch, " does not fit the cut");
   std::vector<Slice> slices(members.size());
-  std::vector<std::uint64_t> remainder(members.size(), 0);
+  // The begins follow from the lengths at the end; until then they hold the remainders, for which a
+  // large job would touch fresh memory.
+  const auto remainder = [&](std::uint32_t i) -> std::uint64_t& { return slices[i].begin; };
   std::uint64_t given = 0;
-  for (std::size_t i = 0; i < members.size(); ++i)
+  for (std::uint32_t i = 0; i < members.size(); ++i)
   {
     if (!members[i].takes_part) continue;
     const std::uint64_t share = global_batch * members[i].weight;
     slices[i].length = share / total;
-    remainder[i] = share % total;
+    remainder(i) = share % total;
     given += slices[i].length;
   }
   // What rounding down left goes to the largest remainders, the lower rank first. There are fewer
   // left over than members with a remainder above zero, so nobody else ever gets one.
   const auto left = static_cast<std::ptrdiff_t>(global_batch - given);
-  std::vector<std::size_t> order(members.size());
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  const auto by_remainder = [&](std::size_t a, std::size_t b) {
-    return remainder[a] != remainder[b] ? remainder[a] > remainder[b] : a < b;
+  std::vector<std::uint32_t> order(members.size());
+  std::iota(order.begin(), order.end(), 0U);
+  const auto by_remainder = [&](std::uint32_t a, std::uint32_t b) {
+    return remainder(a) != remainder(b) ? remainder(a) > remainder(b) : a < b;
   };
   if (left > 0)
     std::nth_element(order.begin(), order.begin() + (left - 1), order.end(), by_remainder);
