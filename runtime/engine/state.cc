@@ -37,10 +37,9 @@ absl::string_view name_of(StateKind kind)
 absl::Status StateTable::add(StateEntry entry)
 {
   if (entry.name.empty()) return absl::InvalidArgumentError("a registered state has no name");
-  for (const StateEntry& other : entries_)
-    if (other.name == entry.name)
-      return absl::InvalidArgumentError(
-          absl::StrCat("state '", entry.name, "' is registered twice; give it another name"));
+  if (names_.contains(entry.name))
+    return absl::InvalidArgumentError(
+        absl::StrCat("state '", entry.name, "' is registered twice; give it another name"));
   std::uint64_t count = 1;
   for (const std::int64_t extent : entry.shape)
   {
@@ -54,6 +53,7 @@ absl::Status StateTable::add(StateEntry entry)
     return absl::InvalidArgumentError(absl::StrCat("state '", entry.name, "' has ",
                                                    entry.bytes.size(), " bytes for ", count,
                                                    " elements; register it contiguous"));
+  names_.insert(entry.name);
   size_bytes_ += entry.bytes.size();
   entries_.push_back(std::move(entry));
   return absl::OkStatus();

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <unordered_set>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -53,6 +54,7 @@ class StateTable
 
  private:
   std::vector<StateEntry> entries_;
+  std::unordered_set<std::string> names_;
   std::uint64_t size_bytes_ = 0;
 };
 
