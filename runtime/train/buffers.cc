@@ -35,12 +35,21 @@ absl::Status Buffers::add(const std::string& name, const at::Tensor& tensor, boo
   Item item;
   item.name = name;
   item.memory = HostTensor(tensor, stage);
+  if (tensor.is_floating_point()) item.base = tensor.detach().clone();
   for (item.bucket = 0; item.bucket < buckets_.size(); ++item.bucket)
     if (buckets_[item.bucket].type == *type) break;
   if (item.bucket == buckets_.size()) buckets_.push_back({*type, 0});
   item.offset = buckets_[item.bucket].count;
   buckets_[item.bucket].count += static_cast<std::uint64_t>(tensor.numel());
   items_.push_back(std::move(item));
+  remember();
+  return absl::OkStatus();
+}
+
+absl::Status Buffers::check_unchanged() const
+{
+  for (const Item& item : items_)
+    if (item.memory.replaced()) return replaced_error("buffer", item.name);
   return absl::OkStatus();
 }
 
@@ -68,12 +77,14 @@ void Buffers::contribute(engine::Engine& engine, std::size_t first_bucket, doubl
     at::Tensor target =
         part_of(engine.bucket(first_bucket + item.bucket), type, item.offset, live.numel());
     const bool floating = live.is_floating_point();
-    if (!floating && !lead)
+    // Without samples there is nothing to say, not even 0 times infinity.
+    if (floating ? share == 0 : !lead)
     {
       target.zero_();
       continue;
     }
     target.copy_(live.reshape({-1}));
+    if (floating) target.sub_(item.base.reshape({-1}));
     if (floating && share != 1) target.mul_(share);
   }
   for (std::size_t b = 0; b < buckets_.size(); ++b) engine.bucket_ready(first_bucket + b);
@@ -87,9 +98,21 @@ void Buffers::take_reduced(absl::Span<engine::ReducedBucket> buckets, double cor
     const at::Tensor& live = item.memory.live();
     const comm::DType type = buckets_[item.bucket].type;
     at::Tensor sum = part_of(buckets[item.bucket].bytes, type, item.offset, live.numel());
-    if (live.is_floating_point() && correction != 1) sum.mul_(correction);
+    if (live.is_floating_point())
+    {
+      if (correction != 1) sum.mul_(correction);
+      sum.add_(item.base.reshape({-1}));
+    }
     live.copy_(sum.view(live.sizes()));
   }
+}
+
+void Buffers::remember()
+{
+  at::NoGradGuard no_grad;
+  for (Item& item : items_)
+    if (item.base.defined())
+      item.base.copy_(item.memory.live()).nan_to_num_(/*nan=*/0.0, /*posinf=*/0.0, /*neginf=*/0.0);
 }
 
 void Buffers::to_host()
@@ -100,6 +123,7 @@ void Buffers::to_host()
 void Buffers::from_host()
 {
   for (Item& item : items_) item.memory.from_host();
+  remember();
 }
 
 }  // namespace spillway::internal

@@ -104,7 +104,40 @@ void Gradients::begin(engine::Engine& engine)
   {
     slot.arrived = false;
     slot.used = false;
+    slot.local = nullptr;
     if (slot.tensor.grad().defined()) slot.tensor.mutable_grad().reset();
+  }
+}
+
+absl::Status Gradients::check_local()
+{
+  for (Slot& slot : slots_)
+  {
+    const at::Tensor& found = slot.tensor.grad();
+    const void* id = found.defined() ? found.unsafeGetTensorImpl() : nullptr;
+    if (id == slot.local && (id == nullptr || found._version() == slot.local_version)) continue;
+    // Zeros where there was nothing: cleared by the program after a backward of its own.
+    if (slot.local == nullptr && !found.is_sparse() && found.count_nonzero().item<int64_t>() == 0)
+    {
+      slot.tensor.mutable_grad().reset();
+      continue;
+    }
+    return absl::FailedPreconditionError(absl::StrCat(
+        "the gradient of parameter ", slot.name,
+        " was changed between micro-batches, by zero_grad() or by a backward of the program's own. "
+        "It adds up what this step has computed: leave it alone, the runtime clears it, and give "
+        "all losses to micro.backward()"));
+  }
+  return absl::OkStatus();
+}
+
+void Gradients::note_local()
+{
+  for (Slot& slot : slots_)
+  {
+    const at::Tensor& found = slot.tensor.grad();
+    slot.local = found.defined() ? found.unsafeGetTensorImpl() : nullptr;
+    slot.local_version = found.defined() ? found._version() : 0;
   }
 }
 
@@ -112,7 +145,15 @@ void Gradients::begin(engine::Engine& engine)
 void Gradients::arrive(std::size_t i)
 {
   Slot& slot = slots_[i];
-  if (slot.arrived) return;
+  if (slot.arrived)
+  {
+    failure_ = absl::InvalidArgumentError(absl::StrCat(
+        "parameter ", slot.name,
+        " got its gradient in several pieces: a backward within backward, as in checkpoints of "
+        "activations, hands in the first one as if it were whole. Use the parameter in one of "
+        "them only"));
+    return;
+  }
   at::Tensor& gradient = slot.tensor.mutable_grad();
   if (!gradient.defined()) return;
   if (gradient.layout() != at::kStrided)
@@ -126,6 +167,7 @@ void Gradients::arrive(std::size_t i)
   write(slot, gradient);
   // Its memory is still warm for what backward allocates next.
   gradient.reset();
+  slot.local = nullptr;
   slot.arrived = true;
   slot.used = true;
   Bucket& bucket = buckets_[slot.bucket];

@@ -37,6 +37,10 @@ class Gradients
   std::vector<engine::BucketSpec> bucket_specs() const;
 
   void begin(engine::Engine& engine);
+  // What accumulates between two backwards is the runtime's: note_local() after each remembers it,
+  // and check_local() before the next says if the program has changed it.
+  absl::Status check_local();
+  void note_local();
   // Between these two, backward of the last micro-batch: gradients are whole when they arrive.
   void arm() { armed_ = true; }
   absl::Status disarm();
@@ -66,6 +70,8 @@ class Gradients
     bool plain = false;    // dense in host memory: a gradient of the same layout is copied as bytes
     bool arrived = false;  // in the bucket, this step
     bool used = false;
+    const void* local = nullptr;  // the gradient that has accumulated
+    std::int64_t local_version = 0;
     at::Tensor view;  // over the reduced bucket
     std::byte* view_data = nullptr;
     at::Tensor result;

@@ -3,6 +3,8 @@
 
 #include <utility>
 
+#include "absl/strings/str_cat.h"
+
 namespace spillway::internal {
 
 HostTensor::HostTensor(at::Tensor live, bool stage) : live_(std::move(live))
@@ -13,6 +15,15 @@ HostTensor::HostTensor(at::Tensor live, bool stage) : live_(std::move(live))
   else
     host_ = live_.detach();
   if (staged_) to_host();
+  count_ = live_.numel();
+  type_ = live_.scalar_type();
+  data_ = count_ > 0 ? live_.const_data_ptr() : nullptr;
+}
+
+bool HostTensor::replaced() const
+{
+  if (live_.numel() != count_ || live_.scalar_type() != type_) return true;
+  return count_ > 0 && live_.const_data_ptr() != data_;
 }
 
 MutableByteSpan HostTensor::bytes() const
@@ -44,6 +55,15 @@ engine::StateEntry HostTensor::entry(std::string name, engine::StateKind kind) c
   entry.kind = kind;
   entry.bytes = bytes();
   return entry;
+}
+
+absl::Status replaced_error(const char* kind, const std::string& name)
+{
+  return absl::FailedPreconditionError(absl::StrCat(
+      kind, " ", name,
+      " has got other memory or another type since the run started, as by torch::load(), to() or "
+      "set_data(): what is registered, and copied to a worker that joins, is not it any more. Do "
+      "that before Runtime::start(), or copy values in place"));
 }
 
 std::optional<comm::DType> reduction_type(at::ScalarType type)

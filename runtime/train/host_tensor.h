@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "spillway/base/bytes.h"
 #include "spillway/engine/engine.h"
 #include "spillway/engine/state.h"
@@ -24,6 +25,9 @@ class HostTensor
 
   const at::Tensor& live() const { return live_; }
   bool staged() const { return staged_; }
+  // The program gave the tensor other memory or another type: what is registered is not it any
+  // more.
+  bool replaced() const;
   MutableByteSpan bytes() const;
   void to_host();    // after `live` changed
   void from_host();  // after the bytes changed
@@ -33,7 +37,14 @@ class HostTensor
   at::Tensor live_;
   at::Tensor host_;
   bool staged_ = false;
+  // Of `live`, as registered.
+  const void* data_ = nullptr;
+  std::int64_t count_ = 0;
+  at::ScalarType type_ = at::kFloat;
 };
+
+// For a tensor that was replaced.
+absl::Status replaced_error(const char* kind, const std::string& name);
 
 // How a tensor is reduced; none: this type is not.
 std::optional<comm::DType> reduction_type(at::ScalarType type);

@@ -7,9 +7,12 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "exact.h"
 #include "spillway/train/error.h"
 
 namespace spillway {
+
+using internal::exact;
 
 LrSchedule::LrSchedule(std::string name, std::function<double(std::uint64_t)> rate)
     : name_(std::move(name)), rate_(std::move(rate))
@@ -19,14 +22,14 @@ LrSchedule::LrSchedule(std::string name, std::function<double(std::uint64_t)> ra
 
 LrSchedule LrSchedule::constant(double rate)
 {
-  return {absl::StrCat("constant ", rate), [rate](std::uint64_t) { return rate; }};
+  return {absl::StrCat("constant ", exact(rate)), [rate](std::uint64_t) { return rate; }};
 }
 
 LrSchedule LrSchedule::step_decay(double rate, std::uint64_t every, double factor)
 {
   if (every == 0)
     throw Error(absl::InvalidArgumentError("LrSchedule::step_decay: `every` is 0 steps"));
-  return {absl::StrCat("step_decay ", rate, " every ", every, " times ", factor),
+  return {absl::StrCat("step_decay ", exact(rate), " every ", every, " times ", exact(factor)),
           [=](std::uint64_t step) {
             const std::uint64_t falls = (std::max<std::uint64_t>(step, 1) - 1) / every;
             return rate * std::pow(factor, static_cast<double>(falls));
@@ -36,7 +39,8 @@ LrSchedule LrSchedule::step_decay(double rate, std::uint64_t every, double facto
 LrSchedule LrSchedule::cosine(double peak, std::uint64_t total, double floor)
 {
   if (total == 0) throw Error(absl::InvalidArgumentError("LrSchedule::cosine: `total` is 0 steps"));
-  return {absl::StrCat("cosine ", peak, " to ", floor, " in ", total), [=](std::uint64_t step) {
+  return {absl::StrCat("cosine ", exact(peak), " to ", exact(floor), " in ", total),
+          [=](std::uint64_t step) {
             if (step >= total) return floor;
             const double done = static_cast<double>(std::max<std::uint64_t>(step, 1) - 1) /
                                 static_cast<double>(total);

@@ -14,6 +14,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "exact.h"
+#include "spillway/base/status.h"
 
 namespace spillway::internal {
 
@@ -27,11 +29,23 @@ using torch::optim::SGDParamState;
 namespace {
 
 template <typename Options>
-std::string describe_adam(const Options& options)
+std::array<double, 5> adam_numbers(const Options& options)
 {
-  return absl::StrCat(" betas ", std::get<0>(options.betas()), " ", std::get<1>(options.betas()),
-                      " eps ", options.eps(), " weight_decay ", options.weight_decay(), " amsgrad ",
-                      options.amsgrad());
+  return {std::get<0>(options.betas()), std::get<1>(options.betas()), options.eps(),
+          options.weight_decay(), options.amsgrad() ? 1.0 : 0.0};
+}
+
+constexpr std::array<const char*, 5> kAdamNumbers = {"beta1", "beta2", "eps", "weight_decay",
+                                                     "amsgrad"};
+constexpr std::array<const char*, 5> kSgdNumbers = {"momentum", "dampening", "weight_decay",
+                                                    "nesterov", ""};
+
+bool lies_plain(const at::Tensor& tensor, const std::vector<HostTensor>& memory)
+{
+  if (!tensor.is_non_overlapping_and_dense()) return false;
+  for (const HostTensor& part : memory)
+    if (part.live().strides() != tensor.strides()) return false;
+  return true;
 }
 
 // The state that libtorch's own step() would create, in its own table, or what is already there.
@@ -82,6 +96,17 @@ absl::StatusOr<std::unique_ptr<OptimizerUpdate>> OptimizerUpdate::create(
         "optimizer ", number, " is a ", c10::demangle(type.name()),
         ": which state it keeps is not known, so it could not be copied to a worker that joins. "
         "Use torch::optim::AdamW, Adam or SGD"));
+  const auto& groups = optimizer.param_groups();
+  if (groups.empty())
+    return absl::InvalidArgumentError(absl::StrCat(
+        "optimizer ", number, " has no parameter group, and so no learning rate; leave it out"));
+  for (const auto& group : groups)
+    if (schedule && groups.front().options().get_lr() == 0 && group.options().get_lr() != 0)
+      return absl::InvalidArgumentError(
+          absl::StrCat("optimizer ", number,
+                       " has a schedule, and the first group's learning rate is 0 while "
+                       "another's is ",
+                       group.options().get_lr(), ": groups keep their ratio to the first"));
   std::unique_ptr<OptimizerUpdate> update(
       new OptimizerUpdate(number, optimizer, kind, std::move(schedule)));
   update->fused_ = options.fused_update;
@@ -103,6 +128,8 @@ OptimizerUpdate::OptimizerUpdate(std::size_t number, torch::optim::Optimizer& op
     const double rate = group.options().get_lr();
     rate_of_group_.push_back(rate);
     ratio_of_group_.push_back(base_rate_ == 0 ? 1.0 : rate / base_rate_);
+    size_of_group_.push_back(group.params().size());
+    hyperparameters_.push_back(hyperparameters(hyperparameters_.size()));
   }
 }
 
@@ -113,21 +140,23 @@ std::string OptimizerUpdate::describe() const
   absl::StrAppend(&text, schedule_ ? absl::StrCat(" lr (", schedule_->name(), ")") : "");
   for (std::size_t g = 0; g < rate_of_group_.size(); ++g)
   {
-    const auto& options = optimizer_.param_groups()[g].options();
     absl::StrAppend(&text, g > 0 ? "; group" : "", " lr ",
-                    schedule_ ? ratio_of_group_[g] : rate_of_group_[g], schedule_ ? " times" : "");
-    if (kind_ == Kind::kAdam)
-      absl::StrAppend(&text, describe_adam(static_cast<const AdamOptions&>(options)));
-    else if (kind_ == Kind::kAdamW)
-      absl::StrAppend(&text, describe_adam(static_cast<const AdamWOptions&>(options)));
-    else
-    {
-      const auto& sgd = static_cast<const SGDOptions&>(options);
-      absl::StrAppend(&text, " momentum ", sgd.momentum(), " dampening ", sgd.dampening(),
-                      " weight_decay ", sgd.weight_decay(), " nesterov ", sgd.nesterov());
-    }
+                    exact(schedule_ ? ratio_of_group_[g] : rate_of_group_[g]),
+                    schedule_ ? " times" : "");
+    const auto& names = kind_ == Kind::kSgd ? kSgdNumbers : kAdamNumbers;
+    for (std::size_t i = 0; i < names.size(); ++i)
+      if (*names[i] != 0) absl::StrAppend(&text, " ", names[i], " ", exact(hyperparameters_[g][i]));
   }
   return text;
+}
+
+std::array<double, 5> OptimizerUpdate::hyperparameters(std::size_t group) const
+{
+  const auto& options = optimizer_.param_groups()[group].options();
+  if (kind_ == Kind::kAdam) return adam_numbers(static_cast<const AdamOptions&>(options));
+  if (kind_ == Kind::kAdamW) return adam_numbers(static_cast<const AdamWOptions&>(options));
+  const auto& sgd = static_cast<const SGDOptions&>(options);
+  return {sgd.momentum(), sgd.dampening(), sgd.weight_decay(), sgd.nesterov() ? 1.0 : 0.0, 0.0};
 }
 
 OptimizerUpdate::Item OptimizerUpdate::make_item(std::size_t group, const at::Tensor& tensor,
@@ -162,6 +191,7 @@ OptimizerUpdate::Item OptimizerUpdate::make_item(std::size_t group, const at::Te
     item.state = &state;
   }
   for (at::Tensor& part : memory) item.memory.emplace_back(std::move(part), stage);
+  item.plain = lies_plain(tensor, item.memory);
   item.counter = counters_.size();
   counters_.push_back(steps);
   return item;
@@ -174,7 +204,12 @@ void OptimizerUpdate::add_items(const KnownParameters& known, bool stage)
     for (const at::Tensor& tensor : optimizer_.param_groups()[g].params())
     {
       const auto found = known.find(tensor.unsafeGetTensorImpl());
-      if (found == known.end() || !found->second.trained) continue;  // frozen
+      if (found == known.end()) continue;
+      if (!found->second.trained)
+      {
+        if (tensor.numel() > 0) frozen_.emplace_back(found->second.name, tensor);
+        continue;
+      }
       List* list = nullptr;
       for (List& other : lists_)
         if (other.group == g && other.items[0].tensor.scalar_type() == tensor.scalar_type() &&
@@ -224,8 +259,30 @@ absl::Status OptimizerUpdate::add_state(engine::StateTable& table)
   return table.add(std::move(steps));
 }
 
-absl::Status OptimizerUpdate::check_rate() const
+absl::Status OptimizerUpdate::check_unchanged() const
 {
+  SPILLWAY_RETURN_IF_ERROR(check_groups());
+  for (const auto& [name, tensor] : frozen_)
+    if (tensor.requires_grad())
+      return absl::FailedPreconditionError(absl::StrCat(
+          "parameter ", name,
+          " was frozen when the run started and now requires a gradient, for "
+          "which there is no place in the buckets. Let it require one from the start; until it is "
+          "used in forward it is left alone"));
+  return check_table();
+}
+
+absl::Status OptimizerUpdate::check_groups() const
+{
+  const auto& groups = optimizer_.param_groups();
+  bool same = groups.size() == size_of_group_.size();
+  for (std::size_t g = 0; same && g < groups.size(); ++g)
+    same = groups[g].params().size() == size_of_group_[g];
+  if (!same)
+    return absl::FailedPreconditionError(
+        absl::StrCat("parameters were added to optimizer ", number_,
+                     " or taken from it since the run started: "
+                     "they would not be reduced. Give it all of them before Runtime::start()"));
   for (std::size_t g = 0; g < rate_of_group_.size(); ++g)
   {
     const double found = optimizer_.param_groups()[g].options().get_lr();
@@ -235,7 +292,41 @@ absl::Status OptimizerUpdate::check_rate() const
                        " was changed from ", rate_of_group_[g], " to ", found,
                        " by hand or by a scheduler: a worker that joins would not know of it. Use "
                        "TrainState::schedule with an LrSchedule, a function of the step"));
+    if (hyperparameters(g) != hyperparameters_[g])
+      return absl::FailedPreconditionError(absl::StrCat(
+          "a hyperparameter of optimizer ", number_, ", group ", g,
+          ", was changed since the run started: a worker that joins would not know of it"));
   }
+  return absl::OkStatus();
+}
+
+absl::Status OptimizerUpdate::check_table() const
+{
+  for (const List& list : lists_)
+    for (const Item& item : list.items)
+    {
+      if (item.state == nullptr) continue;
+      const auto found = optimizer_.state().find(item.tensor.unsafeGetTensorImpl());
+      bool same = found != optimizer_.state().end() && found->second.get() == item.state;
+      const auto check = [&](std::size_t m, const at::Tensor& now) {
+        same = same && now.is_same(item.memory[m].live()) && !item.memory[m].replaced();
+      };
+      const auto check_adam = [&](const auto& state) {
+        check(0, state.exp_avg());
+        check(1, state.exp_avg_sq());
+        if (item.memory.size() > 2) check(2, state.max_exp_avg_sq());
+      };
+      if (same && kind_ == Kind::kAdam) check_adam(static_cast<const AdamParamState&>(*item.state));
+      if (same && kind_ == Kind::kAdamW)
+        check_adam(static_cast<const AdamWParamState&>(*item.state));
+      if (same && kind_ == Kind::kSgd)
+        check(0, static_cast<const SGDParamState&>(*item.state).momentum_buffer());
+      if (!same)
+        return absl::FailedPreconditionError(absl::StrCat(
+            "the state of parameter ", item.name, " in optimizer ", number_,
+            " was cleared, loaded or replaced since the run started: what is registered, and "
+            "copied to a worker that joins, is not it any more. Do that before Runtime::start()"));
+    }
   return absl::OkStatus();
 }
 
@@ -270,15 +361,21 @@ void OptimizerUpdate::from_host()
   mirror_steps();
 }
 
-// The counters are the truth; libtorch's own are kept equal for whoever reads or saves them.
+// The counters are the truth; libtorch's own are kept equal for whoever reads or saves them. Looked
+// up in its table, from which the program may have taken them: check_unchanged() will say so.
 void OptimizerUpdate::mirror_steps()
 {
+  if (kind_ == Kind::kSgd) return;
   for (List& list : lists_)
     for (Item& item : list.items)
+    {
+      const auto found = optimizer_.state().find(item.tensor.unsafeGetTensorImpl());
+      if (found == optimizer_.state().end() || found->second.get() != item.state) continue;
       if (kind_ == Kind::kAdam)
         static_cast<AdamParamState*>(item.state)->step(counters_[item.counter]);
-      else if (kind_ == Kind::kAdamW)
+      else
         static_cast<AdamWParamState*>(item.state)->step(counters_[item.counter]);
+    }
 }
 
 void OptimizerUpdate::apply(std::uint64_t step, const Gradients& gradients)
@@ -311,6 +408,24 @@ void OptimizerUpdate::Chosen::clear()
   gradients.clear();
   for (auto& part : memory) part.clear();
   steps.clear();
+  copies.clear();
+}
+
+// Fused kernels take tensors for runs of memory in one order: what is none goes in as a copy.
+void OptimizerUpdate::choose(const List& list, std::size_t index, const at::Tensor& gradient)
+{
+  const Item& item = list.items[index];
+  const auto dense = [&](const at::Tensor& tensor) {
+    if (item.plain) return tensor;
+    at::Tensor copy = tensor.contiguous();
+    if (!copy.is_same(tensor)) chosen_.copies.emplace_back(tensor, copy);
+    return copy;
+  };
+  chosen_.parameters.push_back(dense(item.tensor));
+  chosen_.gradients.push_back(item.plain ? gradient : gradient.contiguous());
+  for (std::size_t m = 0; m < item.memory.size(); ++m)
+    chosen_.memory[m].push_back(dense(item.memory[m].live()));
+  chosen_.steps.push_back(list.step_of_item[index]);
 }
 
 void OptimizerUpdate::apply_fused(List& list, const Gradients& gradients)
@@ -330,11 +445,7 @@ void OptimizerUpdate::apply_fused(List& list, const Gradients& gradients)
       const bool is_first = kind_ == Kind::kSgd && counters_[item.counter] == 0;
       if (!gradient.defined() || is_first != first || item.tensor.numel() == 0) continue;
       step_values[i] = static_cast<float>(counters_[item.counter] + 1);
-      chosen_.parameters.push_back(item.tensor);
-      chosen_.gradients.push_back(gradient);
-      for (std::size_t m = 0; m < item.memory.size(); ++m)
-        chosen_.memory[m].push_back(item.memory[m].live());
-      chosen_.steps.push_back(list.step_of_item[i]);
+      choose(list, i, gradient);
     }
     if (chosen_.parameters.empty()) continue;
     if (!list.steps.is_same(steps)) list.steps.copy_(steps);
@@ -342,6 +453,7 @@ void OptimizerUpdate::apply_fused(List& list, const Gradients& gradients)
       run_sgd(list, first);
     else
       run_adam(list);
+    for (const auto& [tensor, copy] : chosen_.copies) tensor.copy_(copy);
   }
   for (const Item& item : list.items)
     if (gradients.reduced(item.trained).defined()) ++counters_[item.counter];

@@ -4,11 +4,13 @@
 #include <torch/optim/optimizer.h>
 #include <torch/types.h>
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -41,8 +43,9 @@ class OptimizerUpdate
                                                                  const RunOptions& options);
 
   absl::Status add_state(engine::StateTable& table);
-  // Somebody else changed the learning rate since the last apply.
-  absl::Status check_rate() const;
+  // What the program changed since the last apply, past the runtime: rates, hyperparameters, which
+  // parameters there are, and the optimizer's own table. A worker that joins would not know of it.
+  absl::Status check_unchanged() const;
   // Step `step` with the reduced gradients; parameters without one are left alone.
   void apply(std::uint64_t step, const Gradients& gradients);
   void to_host();
@@ -64,6 +67,7 @@ class OptimizerUpdate
     torch::optim::OptimizerParamState* state = nullptr;
     std::vector<HostTensor> memory;  // exp_avg, exp_avg_sq, max_exp_avg_sq; or momentum_buffer
     std::size_t counter = 0;         // index in counters_
+    bool plain = false;  // parameter and memory lie dense in one order, as fused kernels need it
   };
   // Items of one parameter group, element type and device: what a fused kernel takes at once.
   struct List
@@ -76,12 +80,17 @@ class OptimizerUpdate
   struct Chosen
   {
     std::vector<at::Tensor> parameters, gradients, memory[3], steps;
+    std::vector<std::pair<at::Tensor, at::Tensor>> copies;  // of what is not plain: from, dense
     void clear();
   };
 
   OptimizerUpdate(std::size_t number, torch::optim::Optimizer& optimizer, Kind kind,
                   std::optional<LrSchedule> schedule);
   void add_items(const KnownParameters& known, bool stage);
+  // All but the rate.
+  std::array<double, 5> hyperparameters(std::size_t group) const;
+  absl::Status check_groups() const;
+  absl::Status check_table() const;
   Item make_item(std::size_t group, const at::Tensor& tensor, bool stage);
   std::string describe() const;
   void set_rate(std::uint64_t step);
@@ -89,6 +98,7 @@ class OptimizerUpdate
   void apply_fused(List& list, const Gradients& gradients);
   void run_adam(const List& list);
   void run_sgd(const List& list, bool first);
+  void choose(const List& list, std::size_t index, const at::Tensor& gradient);
   void mirror_steps();
 
   std::size_t number_;
@@ -98,6 +108,9 @@ class OptimizerUpdate
   std::optional<LrSchedule> schedule_;
   std::vector<double> ratio_of_group_;  // to the first group's rate
   std::vector<double> rate_of_group_;   // as set last
+  std::vector<std::size_t> size_of_group_;
+  std::vector<std::array<double, 5>> hyperparameters_;      // of each group
+  std::vector<std::pair<std::string, at::Tensor>> frozen_;  // of its parameters
   double base_rate_ = 0;
   std::vector<List> lists_;
   std::vector<std::int64_t> counters_;  // updates of each item; registered

@@ -12,6 +12,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "buffers.h"
+#include "exact.h"
 #include "gradients.h"
 #include "host_tensor.h"
 #include "optimizer_update.h"
@@ -76,6 +77,7 @@ class ReplicaImpl final : public Replica
  private:
   absl::Status register_parameters(const TrainState::Parts& parts, KnownParameters& known);
   absl::Status register_options();
+  absl::Status check_unchanged() const;
   bool decide(const engine::StepTotals& totals);
   template <typename Body>
   absl::Status guarded(Body body);
@@ -108,14 +110,12 @@ class ReplicaImpl final : public Replica
 absl::Status ReplicaImpl::register_parameters(const TrainState::Parts& parts,
                                               KnownParameters& known)
 {
-  std::vector<const void*> optimized;
-  std::vector<Gradients::Parameter> unnamed;
+  std::vector<TrainState::Parts::NamedTensor> all;
   for (const auto& parameter : parts.parameters)
-    if (!known.emplace(parameter.tensor.unsafeGetTensorImpl(), KnownParameter{parameter.name, {}})
-             .second)
-      return absl::InvalidArgumentError(absl::StrCat(
-          "parameter ", parameter.name, " is registered twice; register a shared module once"));
-  std::vector<TrainState::Parts::NamedTensor> all = parts.parameters;
+    // A tensor with several names, as of a shared module, is known by its first one.
+    if (known.emplace(parameter.tensor.unsafeGetTensorImpl(), KnownParameter{parameter.name, {}})
+            .second)
+      all.push_back(parameter);
   std::map<const void*, std::size_t> owner;
   for (std::size_t o = 0; o < parts.optimizers.size(); ++o)
   {
@@ -126,9 +126,15 @@ absl::Status ReplicaImpl::register_parameters(const TrainState::Parts& parts,
         const void* id = tensor.unsafeGetTensorImpl();
         const std::string name = absl::StrCat("optimizer", o, ".parameter", index++);
         if (known.emplace(id, KnownParameter{name, {}}).second) all.push_back({name, tensor});
-        if (!owner.emplace(id, o).second)
+        const auto [owned, is_new] = owner.emplace(id, o);
+        if (!is_new && owned->second == o)
+          return absl::InvalidArgumentError(absl::StrCat(
+              "parameter ", known[id].name, " is in optimizer ", o,
+              " twice, as the parameters of a shared module are listed under each of its names: "
+              "it would be updated twice a step. Give the optimizer each tensor once"));
+        if (!is_new)
           return absl::InvalidArgumentError(absl::StrCat("parameter ", known[id].name,
-                                                         " belongs to optimizers ", owner[id],
+                                                         " belongs to optimizers ", owned->second,
                                                          " and ", o, "; it can be updated by one"));
       }
   }
@@ -196,11 +202,11 @@ absl::Status ReplicaImpl::register_options()
 {
   engine::StateEntry entry;
   entry.name = "loss_scale";
-  entry.dtype = absl::StrCat("clip_norm ", options_.clip_norm, " stop_on_nan ",
+  entry.dtype = absl::StrCat("clip_norm ", exact(options_.clip_norm), " stop_on_nan ",
                              options_.on_nan == OnNan::kStop);
   if (options_.loss_scaling)
-    absl::StrAppend(&entry.dtype, " growth ", options_.loss_scaling->growth, " backoff ",
-                    options_.loss_scaling->backoff, " interval ",
+    absl::StrAppend(&entry.dtype, " growth ", exact(options_.loss_scaling->growth), " backoff ",
+                    exact(options_.loss_scaling->backoff), " interval ",
                     options_.loss_scaling->growth_interval);
   entry.kind = engine::StateKind::kOptimizer;
   entry.bytes = {reinterpret_cast<std::byte*>(&scale_), sizeof scale_};
@@ -228,6 +234,16 @@ void ReplicaImpl::begin_step(engine::Engine& engine)
   gradients_->begin(engine);
 }
 
+// A program can reach all that is registered. What would go into buckets and state as if nothing
+// had happened is looked for before it does.
+absl::Status ReplicaImpl::check_unchanged() const
+{
+  for (std::size_t i = 0; i < parameters_.size(); ++i)
+    if (parameters_[i].replaced()) return replaced_error("parameter", table_.entries()[i].name);
+  SPILLWAY_RETURN_IF_ERROR(buffers_.check_unchanged());
+  return gradients_->check_local();
+}
+
 absl::StatusOr<double> ReplicaImpl::backward(const at::Tensor& loss_sum, bool last)
 {
   if (!loss_sum.defined() || loss_sum.numel() != 1)
@@ -245,16 +261,19 @@ absl::StatusOr<double> ReplicaImpl::backward(const at::Tensor& loss_sum, bool la
     seed_ = at::full(loss_sum.sizes(), factor, loss_sum.options().requires_grad(false));
     seed_factor_ = factor;
   }
+  SPILLWAY_RETURN_IF_ERROR(check_unchanged());
   if (last) gradients_->arm();
   loss_sum.backward(seed_);
   if (last) SPILLWAY_RETURN_IF_ERROR(gradients_->disarm());
+  gradients_->note_local();
   return loss_sum.item<double>();
 }
 
 absl::StatusOr<absl::Span<const std::uint64_t>> ReplicaImpl::complete(std::uint64_t samples,
                                                                       bool lead)
 {
-  for (const auto& optimizer : optimizers_) SPILLWAY_RETURN_IF_ERROR(optimizer->check_rate());
+  SPILLWAY_RETURN_IF_ERROR(check_unchanged());
+  for (const auto& optimizer : optimizers_) SPILLWAY_RETURN_IF_ERROR(optimizer->check_unchanged());
   SPILLWAY_RETURN_IF_ERROR(gradients_->complete());
   buffers_.contribute(*engine_, gradients_->bucket_count(),
                       static_cast<double>(samples) / global_batch_, lead);
@@ -279,12 +298,10 @@ void ReplicaImpl::remember_good_step()
 bool ReplicaImpl::decide(const engine::StepTotals& totals)
 {
   if (totals.overflow && options_.loss_scaling) fall_back();
+  const bool is_nan = !std::isfinite(totals.loss_sum);
+  if (is_nan && !nan_step_) nan_step_ = totals.name.step;
+  if (is_nan && options_.on_nan == OnNan::kStop) return false;
   if (totals.veto || totals.overflow || !(totals.weight > 0)) return false;
-  if (!std::isfinite(totals.loss_sum))
-  {
-    if (!nan_step_) nan_step_ = totals.name.step;
-    if (options_.on_nan == OnNan::kStop) return false;
-  }
   double factor = global_batch_ / (totals.weight * scale_.factor);
   if (options_.clip_norm > 0 || options_.loss_scaling)
   {
@@ -335,16 +352,15 @@ void ReplicaImpl::apply_step(const engine::StepTotals& totals,
   step.samples = totals.samples;
   step.skipped = skipped_;
   for (const auto& own : updates_) own(step);
+  buffers_.remember();
+  // After all that may have changed them.
+  for (const auto& optimizer : optimizers_) optimizer->to_host();
+  for (HostTensor& parameter : parameters_) parameter.to_host();
 }
 
 void ReplicaImpl::update(const engine::StepTotals& totals)
 {
-  for (const auto& optimizer : optimizers_)
-  {
-    optimizer->apply(totals.name.step.value(), *gradients_);
-    optimizer->to_host();
-  }
-  for (HostTensor& parameter : parameters_) parameter.to_host();
+  for (const auto& optimizer : optimizers_) optimizer->apply(totals.name.step.value(), *gradients_);
   if (options_.loss_scaling) remember_good_step();
 }
 

@@ -83,7 +83,7 @@ std::uint64_t Step::samples() const
 
 void Step::veto()
 {
-  run_->contribution.veto = true;
+  run_->veto();
 }
 
 StepResult Step::finish()

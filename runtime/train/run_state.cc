@@ -56,7 +56,7 @@ void RunState::next_step()
     signal_watch.reset();
     if (const auto step = replica->nan_step(); step && options.on_nan == OnNan::kStop)
       refuse(absl::StrCat("stopped because the loss of step ", step->value(),
-                          " was not a number; the state is the one before that step. Lower the "
+                          " was not a number; that step was not applied. Lower the "
                           "learning rate, clip, or look at the samples of that step"));
     plan.reset();
     return;
@@ -66,6 +66,7 @@ void RunState::next_step()
   members = plan->members;
   micro_index = 0;
   contribution = {};
+  backward_failed = false;
   replica->begin_step(*engine);
   phase = Phase::kComputing;
 }
@@ -123,12 +124,18 @@ void RunState::backward(const at::Tensor& loss_sum, double weight)
   if (backward_done)
     refuse(absl::StrCat("micro.backward() was called twice for micro-batch ", micro_index,
                         ": add the losses up and call it once"));
+  if (backward_failed)
+    refuse(
+        "micro.backward() threw before in this step, and some gradients may have been added up by "
+        "then: what it threw ends the run");
   if (!(weight >= 0) || !std::isfinite(weight))
     refuse(absl::StrCat("micro.backward() got the weight ", weight,
                         "; it must be 0 or a positive number"));
   const bool last = micro_index + 1 == plan->micro_batches.size();
+  backward_failed = true;  // unless it comes back
   const auto loss = replica->backward(loss_sum, last);
   if (!loss.ok()) throw Error(annotate(loss.status(), where()));
+  backward_failed = false;
   backward_done = true;
   contribution.loss_sum += *loss;
   contribution.weight += weight;
@@ -154,6 +161,13 @@ void RunState::add_received(const Samples& received)
     else
       contribution.received.push_back(range);
   }
+}
+
+void RunState::veto()
+{
+  if (phase != Phase::kComputing)
+    refuse("step.veto() after step.finish() comes too late: the step has been decided");
+  contribution.veto = true;
 }
 
 StepResult RunState::finish()

@@ -34,6 +34,7 @@ struct RunState
   // A loader gives the loop these, which it has loaded before.
   void hand_out(const Samples& loaded);
   void backward(const at::Tensor& loss_sum, double weight);
+  void veto();
   StepResult finish();
   bool collective(const absl::Status& status) const;
   [[noreturn]] void refuse(const std::string& what) const;
@@ -58,6 +59,7 @@ struct RunState
   bool samples_filled = false;
   bool iterating = false;
   bool backward_done = false;
+  bool backward_failed = false;  // in this step
   std::size_t micro_index = 0;
   engine::StepContribution contribution;
   engine::StepTotals totals;

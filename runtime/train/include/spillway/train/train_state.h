@@ -38,8 +38,14 @@ struct AppliedStep
 // replaced by others meanwhile.
 //
 // Parameters are averaged if they require a gradient and belong to an optimizer; the others are
-// frozen, but part of the state. Floating-point buffers become the mean over the step's samples
-// (batch-norm statistics), integer ones are one member's.
+// frozen, but part of the state, and stay so. Floating-point buffers change by the mean over the
+// step's samples of what each worker changed (batch-norm statistics), integer ones are one
+// member's. A tensor with several names, as of a shared module, is known by its first.
+//
+// While the run lives the program changes none of this itself: weights that it bounds or averages
+// are changed in on_applied(), rates by a schedule. Memory or optimizer state that was replaced,
+// rates, hyperparameters and parameter groups that were changed, and gradients that were touched
+// between micro-batches are found before the next update: Error.
 class TrainState
 {
  public:
