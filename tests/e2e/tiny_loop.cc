@@ -23,7 +23,10 @@ struct Options
   bool stop_on_nan = false;
   std::uint64_t throw_at = 0;  // user code throws in this step
   int threads = 1;
-  bool show_hooks = false;  // prints when each step's last gradient was there
+  std::uint64_t skip_step = 0;    // in this step the loop leaves a sample out …
+  std::uint64_t repeat_step = 0;  // … or computes one twice
+  bool loader = false;            // and it does so in what it gives a Loader
+  bool show_hooks = false;        // prints when each step's last gradient was there
 };
 
 Options parse(int argc, char** argv)
@@ -41,10 +44,21 @@ Options parse(int argc, char** argv)
     if (name == "--nan-at") options.nan_at = count;
     if (name == "--stop-on-nan") options.stop_on_nan = value != 0;
     if (name == "--throw-at") options.throw_at = count;
+    if (name == "--skip-step") options.skip_step = count;
+    if (name == "--repeat-step") options.repeat_step = count;
+    if (name == "--loader") options.loader = value != 0;
     if (name == "--show-hooks") options.show_hooks = value != 0;
     if (name == "--threads") options.threads = static_cast<int>(value);
   }
   return options;
+}
+
+// What a wrong loop does with the samples that it was given.
+void tamper(const Options& options, const spillway::Samples& samples)
+{
+  auto& indices = const_cast<spillway::Samples&>(samples).indices;
+  if (samples.step == options.skip_step) indices.pop_back();
+  if (samples.step == options.repeat_step) indices.push_back(indices.front());
 }
 
 int train(const Options& options)
@@ -62,6 +76,10 @@ int train(const Options& options)
   how.on_nan = options.stop_on_nan ? spillway::OnNan::kStop : spillway::OnNan::kWarn;
   auto run = runtime.start(spillway::TrainState(model, optimizer),
                            spillway::TrainData(options.samples, options.batch), how);
+  spillway::Loader<at::Tensor> loader(run, [&options](const spillway::Samples& samples) {
+    tamper(options, samples);
+    return torch::tensor(samples.indices, torch::kLong);
+  });
   // Backward ends with the first layer: when this hook runs, no gradient is missing any more.
   spillway::MonotonicTime last_gradient{};
   model->parameters()[0].register_hook(
@@ -71,7 +89,9 @@ int train(const Options& options)
     if (step.number() == options.throw_at) throw std::runtime_error("the user's own mistake");
     for (auto& micro : step)
     {
-      const auto indices = torch::tensor(micro.indices(), torch::kLong);
+      if (!options.loader) tamper(options, micro.samples());
+      const auto indices =
+          options.loader ? loader.get(micro) : torch::tensor(micro.indices(), torch::kLong);
       const auto x = torch::stack({indices % 2, indices % 3, indices % 5, indices % 7}, 1);
       const auto y = (indices % 11).to(torch::kFloat).unsqueeze(1);
       auto loss = (model->forward(x.to(torch::kFloat)) - y).square().sum();

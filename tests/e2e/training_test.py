@@ -6,6 +6,7 @@ import signal
 import statistics
 
 from case import JobCase, main
+from events import judge
 from processes import send
 
 ERROR = 4  # what tiny_loop ends with when it catches spillway::Error
@@ -56,6 +57,29 @@ class TinyLoopTest(JobCase):
             overlapping = sum(1 for ns in early if ns > 0)
             self.measured(steps=len(early), overlapping=overlapping, median_us=statistics.median(early) / 1e3)
             self.assertGreater(overlapping, len(early) / 2)
+
+    def judged(self, *flags):
+        with self.job(self.tiny("--steps", 30, *flags)) as job:
+            job.start_agent(["--standalone", "--nproc-per-node", "2"])
+            job.wait_end(60)
+            return judge(self.program("spillway_check_log"), job.logs)
+
+    def test_a_loop_that_leaves_samples_out_is_reported(self):
+        for loader in (0, 1):
+            report = self.judged("--skip-step", 15, "--loader", loader)
+            self.assertGreater(report["samples_lost"], 0, f"loader {loader}")
+            self.assertEqual(report["samples_doubled"], 0, f"loader {loader}")
+
+    def test_a_loop_that_computes_samples_twice_is_reported(self):
+        for loader in (0, 1):
+            report = self.judged("--repeat-step", 15, "--loader", loader)
+            self.assertGreater(report["samples_doubled"], 0, f"loader {loader}")
+            self.assertEqual(report["samples_lost"], 0, f"loader {loader}")
+
+    def test_a_loop_that_does_neither_is_not(self):
+        for loader in (0, 1):
+            report = self.judged("--loader", loader)
+            self.assertEqual((report["samples_lost"], report["samples_doubled"]), (0, 0), f"loader {loader}")
 
     def test_models_that_differ(self):
         with self.several_nodes([]) as job:
