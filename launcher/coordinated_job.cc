@@ -19,12 +19,13 @@ constexpr std::chrono::seconds kCallbackBound{1};
 // What `spillway run` ends with when the coordinator ends the job.
 int code_of(const coordinator::JobOver& over)
 {
+  // Who left by plan has outlived whoever died before.
+  if (over.reason == EndReason::kReleased) return 0;
   if (over.exit.signal != 0) return 128 + over.exit.signal;
   if (over.exit.exit_code != 0) return over.exit.exit_code;
   switch (over.reason)
   {
     case EndReason::kFinished:
-    case EndReason::kReleased:
       return 0;
     case EndReason::kTooFewMembers:
       return to_int(ExitCode::kBelowMinimum);

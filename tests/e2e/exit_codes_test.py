@@ -57,6 +57,14 @@ class ExitCodesTest(JobCase):
             job.agents[0].send_signal(signal.SIGINT)
             self.end(job, 40)
 
+    def test_a_kill_within_a_departure_does_not_count(self):
+        for _ in range(6):  # each in its own order of what the agent hears first
+            with self.standalone(3) as job:
+                job.wait_steady(3)
+                send(job.workers()[0], signal.SIGKILL)
+                job.agents[0].send_signal(signal.SIGTERM)
+                self.end(job, 40)
+
     def test_a_second_signal_does_not_wait(self):
         with self.standalone(2) as job:
             job.wait_steady(2)
