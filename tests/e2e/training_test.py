@@ -100,7 +100,7 @@ class FashionMnistTest(JobCase):
         with self.job([self.program("02_fashion_mnist")]) as job:
             job.start_agent(["--standalone", "--nproc-per-node", "3"])
             job.wait_steady(3)
-            send(job.workers()[0], signal.SIGKILL)
+            job.kill_one()
             job.wait_steady(3, timeout_s=30)
             job.agents[0].send_signal(signal.SIGTERM)
             report = self.end(job, 60)
