@@ -2,6 +2,7 @@
 // A coordinator without a record of a lineage forms no epoch for it (P11), until all members of
 // its newest reported number agree or an operator says `adopt`.
 #include <algorithm>
+#include <utility>
 
 #include "membership_impl.h"
 
@@ -96,13 +97,45 @@ void MembershipCore::Impl::on(const AdoptRequested& event)
   adopt(true);
 }
 
+// The newest number that somebody here is in, with its members; 0 if nobody says so.
+std::pair<Number, MemberListPtr> MembershipCore::Impl::newest_reported() const
+{
+  Number newest;
+  const std::vector<MemberInfo>* members = nullptr;
+  for (const auto& [worker, greeting] : fenced_)
+  {
+    const Hello& hello = greeting.hello;
+    if (hello.status.current < newest || hello.members.empty()) continue;
+    newest = hello.status.current;
+    members = &hello.members;
+  }
+  return {newest, members == nullptr ? nullptr : MemberList::make(*members)};
+}
+
+// Nobody is in a number. But who has left one may hold what its members had, and whom the first
+// one's announcement is still on its way to will enter it late. So a number that never was stands
+// for theirs: all who are here are its members, must promise before another one is formed, and any
+// of them may hold the newest state.
+void MembershipCore::Impl::adopt_outside_numbers()
+{
+  std::vector<MemberInfo> here;
+  for (const auto& [worker, greeting] : fenced_)
+  {
+    here.push_back(greeting.hello.info);
+    here.back().worker = worker;
+    record_.holders.push_back(worker);
+    record_.stepped = record_.stepped || greeting.hello.status.installed;
+  }
+  record_.newest = record_.last_number;
+  record_.numbers[record_.newest] = {.kind = NumberRecord::Kind::kPlanned,
+                                     .members = MemberList::make(std::move(here))};
+}
+
 // Takes over the newest number that is reported, and aborts it: the next epoch is formed by the
 // usual rules from what its members promise.
 void MembershipCore::Impl::adopt(bool by_operator)
 {
-  Number newest;
   WorkerId highest_worker;
-  std::vector<MemberInfo> members;
   for (const auto& [worker, greeting] : fenced_)
   {
     const MemberStatus& status = greeting.hello.status;
@@ -111,27 +144,27 @@ void MembershipCore::Impl::adopt(bool by_operator)
     highest_worker = std::max(highest_worker, worker);
     for (const MemberInfo& member : greeting.hello.members)
       highest_worker = std::max(highest_worker, member.worker);
-    if (status.current < newest || greeting.hello.members.empty()) continue;
-    newest = status.current;
-    members = greeting.hello.members;
   }
   record_.lineage = fenced_lineage_;
   reserved_workers_ = record_.next_worker = WorkerId(highest_worker.value() + kWorkerGap);
   record_.last_number = Number(record_.last_number.value() + kAdoptionGap);
+  const auto [newest, members] = newest_reported();
   if (newest)
   {
     record_.newest = newest;
-    record_.numbers[newest] = {.kind = NumberRecord::Kind::kPlanned,
-                               .members = MemberList::make(std::move(members))};
+    record_.numbers[newest] = {.kind = NumberRecord::Kind::kPlanned, .members = members};
     record_.stepped = true;
   }
+  else
+    adopt_outside_numbers();
   decide("P11",
-         absl::StrCat("adopted lineage ", record_.lineage.value(), " at number ", newest.value(),
+         absl::StrCat("adopted lineage ", record_.lineage.value(),
+                      newest ? absl::StrCat(" at number ", newest.value()) : ", outside numbers",
                       by_operator ? ": an operator said so" : ": all its members agree"));
   expect_members();
   // With the same write, so that whoever starts again from this record goes on with the abort.
-  if (record_.newest) begin_abort("the lineage was adopted");
-  if (!record_.newest || !rules_.abort_number_is_persisted) persist();
+  begin_abort("the lineage was adopted");
+  if (!rules_.abort_number_is_persisted) persist();
   const std::map<WorkerId, WorkerGreeted> greetings = std::exchange(fenced_, {});
   for (const auto& [worker, greeting] : greetings) on(greeting);
 }

@@ -195,6 +195,8 @@ class MembershipCore::Impl
   // membership_adopt.cc
   bool fence(const WorkerGreeted& event);
   bool try_adopt();
+  std::pair<Number, MemberListPtr> newest_reported() const;
+  void adopt_outside_numbers();
   void adopt(bool by_operator);
 
   // membership_explain.cc
