@@ -49,10 +49,7 @@ MembershipCore::Impl::Worker& MembershipCore::Impl::put(WorkerId worker)
 {
   if (worker.value() >= workers_.size()) workers_.resize(worker.value() + 1);
   auto& slot = workers_[worker.value()];
-  if (!slot)
-  {
-    slot = std::make_unique<Worker>(worker);
-  }
+  if (!slot) slot = std::make_unique<Worker>(worker);
   return *slot;
 }
 

@@ -35,14 +35,13 @@ absl::Status Buffers::add(const std::string& name, const at::Tensor& tensor, boo
   Item item;
   item.name = name;
   item.memory = HostTensor(tensor, stage);
-  if (tensor.is_floating_point()) item.base = tensor.detach().clone();
+  item.remember();
   for (item.bucket = 0; item.bucket < buckets_.size(); ++item.bucket)
     if (buckets_[item.bucket].type == *type) break;
   if (item.bucket == buckets_.size()) buckets_.push_back({*type, 0});
   item.offset = buckets_[item.bucket].count;
   buckets_[item.bucket].count += static_cast<std::uint64_t>(tensor.numel());
   items_.push_back(std::move(item));
-  remember();
   return absl::OkStatus();
 }
 
@@ -107,12 +106,17 @@ void Buffers::take_reduced(absl::Span<engine::ReducedBucket> buckets, double cor
   }
 }
 
+void Buffers::Item::remember()
+{
+  if (!memory.live().is_floating_point()) return;
+  const at::NoGradGuard no_grad;
+  if (!base.defined()) base = at::empty_like(memory.live());
+  base.copy_(memory.live()).nan_to_num_(/*nan=*/0.0, /*posinf=*/0.0, /*neginf=*/0.0);
+}
+
 void Buffers::remember()
 {
-  at::NoGradGuard no_grad;
-  for (Item& item : items_)
-    if (item.base.defined())
-      item.base.copy_(item.memory.live()).nan_to_num_(/*nan=*/0.0, /*posinf=*/0.0, /*neginf=*/0.0);
+  for (Item& item : items_) item.remember();
 }
 
 void Buffers::to_host()

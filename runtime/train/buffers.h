@@ -42,6 +42,7 @@ class Buffers
     at::Tensor base;  // of a floating-point one as remembered; 0 where it was not finite
     std::size_t bucket = 0;
     std::uint64_t offset = 0;  // elements
+    void remember();
   };
   std::vector<Item> items_;
   std::vector<engine::BucketSpec> buckets_;

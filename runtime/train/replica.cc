@@ -77,7 +77,7 @@ class ReplicaImpl final : public Replica
  private:
   absl::Status register_parameters(const TrainState::Parts& parts, KnownParameters& known);
   absl::Status register_options();
-  absl::Status check_unchanged() const;
+  absl::Status check_unchanged();
   bool decide(const engine::StepTotals& totals);
   template <typename Body>
   absl::Status guarded(Body body);
@@ -236,7 +236,7 @@ void ReplicaImpl::begin_step(engine::Engine& engine)
 
 // A program can reach all that is registered. What would go into buckets and state as if nothing
 // had happened is looked for before it does.
-absl::Status ReplicaImpl::check_unchanged() const
+absl::Status ReplicaImpl::check_unchanged()
 {
   for (std::size_t i = 0; i < parameters_.size(); ++i)
     if (parameters_[i].replaced()) return replaced_error("parameter", table_.entries()[i].name);

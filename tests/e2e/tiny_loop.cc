@@ -4,6 +4,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <optional>
 #include <stdexcept>
 #include <string>
 
@@ -76,10 +77,12 @@ int train(const Options& options)
   how.on_nan = options.stop_on_nan ? spillway::OnNan::kStop : spillway::OnNan::kWarn;
   auto run = runtime.start(spillway::TrainState(model, optimizer),
                            spillway::TrainData(options.samples, options.batch), how);
-  spillway::Loader<at::Tensor> loader(run, [&options](const spillway::Samples& samples) {
+  const auto load = [&options](const spillway::Samples& samples) {
     tamper(options, samples);
     return torch::tensor(samples.indices, torch::kLong);
-  });
+  };
+  std::optional<spillway::Loader<at::Tensor>> loader;
+  if (options.loader) loader.emplace(run, load);
   // Backward ends with the first layer: when this hook runs, no gradient is missing any more.
   spillway::MonotonicTime last_gradient{};
   model->parameters()[0].register_hook(
@@ -89,9 +92,7 @@ int train(const Options& options)
     if (step.number() == options.throw_at) throw std::runtime_error("the user's own mistake");
     for (auto& micro : step)
     {
-      if (!options.loader) tamper(options, micro.samples());
-      const auto indices =
-          options.loader ? loader.get(micro) : torch::tensor(micro.indices(), torch::kLong);
+      const auto indices = loader ? loader->get(micro) : load(micro.samples());
       const auto x = torch::stack({indices % 2, indices % 3, indices % 5, indices % 7}, 1);
       const auto y = (indices % 11).to(torch::kFloat).unsqueeze(1);
       auto loss = (model->forward(x.to(torch::kFloat)) - y).square().sum();

@@ -14,23 +14,14 @@ using ::testing::HasSubstr;
 using torch::optim::AdamW;
 using torch::optim::AdamWOptions;
 
-struct Worker
+// With a frozen parameter.
+struct Worker : ToyWorker
 {
-  explicit Worker(RunOptions options = toy_options(3))
-      : net(make_net()), optimizer(net->parameters(), AdamWOptions(0.01))
+  explicit Worker(const RunOptions& options = toy_options(3))
+      : ToyWorker(options, 4,
+                  [](TrainState&, ToyNet& net) { net.spare->bias.set_requires_grad(false); })
   {
-    net->spare->bias.set_requires_grad(false);
-    run.emplace(Runtime::with_engine("toy", job.factory())
-                    .start(TrainState(net, optimizer), toy_data(4), options));
   }
-  at::Tensor loss(const MicroBatch& micro)
-  {
-    return loss_sum(net->forward(inputs(micro.indices())));
-  }
-  FakeJob job;
-  std::shared_ptr<ToyNet> net;
-  AdamW optimizer;
-  std::optional<spillway::Run> run;
 };
 
 // Where in step 2 the program does it.

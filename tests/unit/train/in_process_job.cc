@@ -86,9 +86,20 @@ Runtime InProcessJob::runtime(std::int64_t worker)
       });
 }
 
-void InProcessJob::report_exited(std::int64_t worker)
+std::thread InProcessJob::start(std::int64_t worker, std::string& error,
+                                std::function<void()> program)
 {
-  node_->session().report_exited(worker, {.exit_code = 0, .signal = 0, .last_words = {}});
+  return std::thread([this, worker, &error, program = std::move(program)] {
+    try
+    {
+      program();
+    }
+    catch (const std::exception& thrown)
+    {
+      error = thrown.what();
+    }
+    node_->session().report_exited(worker, {.exit_code = 0, .signal = 0, .last_words = {}});
+  });
 }
 
 invariants::LogReport InProcessJob::check_log() const

@@ -4,9 +4,11 @@
 #include <atomic>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "log_check.h"
@@ -26,8 +28,9 @@ class InProcessJob
 
   // The worker's number, from 1, is its pid to the coordinator.
   Runtime runtime(std::int64_t worker);
-  // As an agent would, after the worker's thread has ended.
-  void report_exited(std::int64_t worker);
+  // Runs a worker's program on a thread of its own. What it throws is in `error` then, and the node
+  // hears of its end, as from an agent.
+  std::thread start(std::int64_t worker, std::string& error, std::function<void()> program);
   std::string event_log_directory() const { return folder_.string(); }
   // Judges the event logs of all workers.
   invariants::LogReport check_log() const;

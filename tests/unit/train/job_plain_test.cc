@@ -102,17 +102,9 @@ class PlainJob : public ::testing::Test
   {
     Worker& worker = workers.emplace_back();
     worker.number = static_cast<std::int64_t>(workers.size());
-    worker.thread = std::thread([this, &worker, disturb = std::move(disturb)] {
-      try
-      {
-        work(worker, disturb);
-      }
-      catch (const std::exception& error)
-      {
-        worker.error = error.what();
-      }
-      job.report_exited(worker.number);
-    });
+    worker.thread =
+        job.start(worker.number, worker.error,
+                  [this, &worker, disturb = std::move(disturb)] { work(worker, disturb); });
     return worker;
   }
 

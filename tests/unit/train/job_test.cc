@@ -64,17 +64,9 @@ class TrainJob : public ::testing::Test
   Worker& start(InProcessJob& job, Disturb disturb = {})
   {
     Worker& worker = workers.emplace_back(static_cast<std::int64_t>(workers.size() + 1));
-    worker.thread = std::thread([this, &job, &worker, disturb = std::move(disturb)] {
-      try
-      {
-        work(job, worker, disturb);
-      }
-      catch (const std::exception& error)
-      {
-        worker.error = error.what();
-      }
-      job.report_exited(worker.number);
-    });
+    worker.thread = job.start(
+        worker.number, worker.error,
+        [this, &job, &worker, disturb = std::move(disturb)] { work(job, worker, disturb); });
     return worker;
   }
 

@@ -16,27 +16,6 @@ using torch::optim::AdamWOptions;
 using torch::optim::SGD;
 using torch::optim::SGDOptions;
 
-struct Worker
-{
-  explicit Worker(RunOptions options, std::uint64_t max_micro_batch = 0,
-                  std::function<void(TrainState&)> add = {})
-      : net(make_net()), optimizer(net->parameters(), AdamWOptions(0.01))
-  {
-    TrainState state(net, optimizer);
-    if (add) add(state);
-    run.emplace(Runtime::with_engine("toy", job.factory())
-                    .start(state, toy_data(max_micro_batch), options));
-  }
-  at::Tensor loss(const MicroBatch& micro)
-  {
-    return loss_sum(net->forward(inputs(micro.indices())));
-  }
-  FakeJob job;
-  std::shared_ptr<ToyNet> net;
-  AdamW optimizer;
-  std::optional<spillway::Run> run;
-};
-
 template <typename Body>
 void expect_error(Body body, absl::StatusCode code, const std::string& text)
 {
@@ -68,7 +47,7 @@ void expect_copy_trains_on(RunOptions options)
   std::int64_t seen = 0, copied = 0;
   at::Tensor average = torch::zeros({4}), average_copied = torch::zeros({4});
   const auto add = [](std::int64_t& scalar, at::Tensor& tensor) {
-    return [&](TrainState& state) {
+    return [&](TrainState& state, ToyNet&) {
       state.add_scalar("seen", scalar).add_tensor("average", tensor);
       state.on_applied([&scalar, &tensor](const AppliedStep& step) {
         scalar += static_cast<std::int64_t>(step.samples);
@@ -77,8 +56,8 @@ void expect_copy_trains_on(RunOptions options)
       state.schedule(LrSchedule::cosine(0.02, 10));
     };
   };
-  Worker donor(options, 0, add(seen, average));
-  Worker joiner(options, 0, add(copied, average_copied));
+  ToyWorker donor(options, 0, add(seen, average));
+  ToyWorker joiner(options, 0, add(copied, average_copied));
   EXPECT_EQ(donor.job.table.layout_hash(), joiner.job.table.layout_hash());
   bool joined = false;
   for (auto& step : donor.run->steps())
@@ -121,11 +100,11 @@ TEST(TrainCopy, TrainsOnAsTheDonorThroughCopiesInHostMemory)
 
 TEST(TrainAbort, YieldsTheStepAgainWithNothingChanged)
 {
-  Worker plain(toy_options(3), 2);
+  ToyWorker plain(toy_options(3), 2);
   train(*plain.run, *plain.net);
   for (const std::uint64_t ready : {0, 1})
   {
-    Worker worker(toy_options(3), 2);
+    ToyWorker worker(toy_options(3), 2);
     std::size_t micro_batches = 0;
     std::vector<std::uint64_t> numbers;
     for (auto& step : worker.run->steps())
@@ -155,7 +134,7 @@ TEST(TrainNan, WarnsOrStops)
   {
     RunOptions options = toy_options(4);
     options.on_nan = stop ? OnNan::kStop : OnNan::kWarn;
-    Worker worker(options);
+    ToyWorker worker(options);
     const auto poison = [&] {
       for (auto& step : worker.run->steps())
       {
@@ -230,9 +209,9 @@ TEST(TrainRefuses, DataAndOptionsThatDoNotFit)
 }
 
 // One step with a wrong loop; the run is lost afterwards, as it would be in a program.
-void expect_misuse(const std::function<void(Worker&, Step&)>& loop, const std::string& text)
+void expect_misuse(const std::function<void(ToyWorker&, Step&)>& loop, const std::string& text)
 {
-  Worker worker(toy_options(3), 4);
+  ToyWorker worker(toy_options(3), 4);
   expect_error(
       [&] {
         for (auto& step : worker.run->steps()) loop(worker, step);
@@ -242,15 +221,15 @@ void expect_misuse(const std::function<void(Worker&, Step&)>& loop, const std::s
 
 TEST(TrainRefuses, LoopsThatWouldLoseSamples)
 {
-  expect_misuse([](Worker&, Step& step) { step.finish(); }, "0 of 2 micro-batches");
-  expect_misuse([](Worker&, Step&) {}, "call step.finish()");
+  expect_misuse([](ToyWorker&, Step& step) { step.finish(); }, "0 of 2 micro-batches");
+  expect_misuse([](ToyWorker&, Step&) {}, "call step.finish()");
   expect_misuse(
-      [](Worker&, Step& step) {
+      [](ToyWorker&, Step& step) {
         for ([[maybe_unused]] auto& micro : step) continue;
       },
       "had no micro.backward()");
   expect_misuse(
-      [](Worker& worker, Step& step) {
+      [](ToyWorker& worker, Step& step) {
         for (auto& micro : step)
         {
           micro.backward(worker.loss(micro), micro.size());
@@ -259,7 +238,7 @@ TEST(TrainRefuses, LoopsThatWouldLoseSamples)
       },
       "called twice");
   expect_misuse(
-      [](Worker& worker, Step& step) {
+      [](ToyWorker& worker, Step& step) {
         for (auto& micro : step) micro.backward(worker.loss(micro), micro.size());
         worker.optimizer.param_groups()[0].options().set_lr(0.5);
         step.finish();
@@ -281,7 +260,7 @@ TEST(TrainRefuses, SparseGradientsAndLossesThatAreNoNumber)
             micro.backward(embedding->forward(torch::tensor(micro.indices())).sum(), 8);
       },
       absl::StatusCode::kInvalidArgument, "parameter weight got a sparse gradient");
-  Worker worker(toy_options(1));
+  ToyWorker worker(toy_options(1));
   expect_error(
       [&] {
         for (auto& step : worker.run->steps())
@@ -292,7 +271,7 @@ TEST(TrainRefuses, SparseGradientsAndLossesThatAreNoNumber)
 
 TEST(TrainErrors, OfTheProgramPassThrough)
 {
-  Worker worker(toy_options(2));
+  ToyWorker worker(toy_options(2));
   EXPECT_THROW(
       {
         for (auto& step : worker.run->steps())
@@ -300,16 +279,16 @@ TEST(TrainErrors, OfTheProgramPassThrough)
             if (micro.size() > 0) throw std::out_of_range("no such file");
       },
       std::out_of_range);
-  const auto add = [](TrainState& state) {
+  const auto add = [](TrainState& state, ToyNet&) {
     state.on_applied([](const AppliedStep&) { throw std::domain_error("no such rule"); });
   };
-  Worker strict(toy_options(2), 0, add);
+  ToyWorker strict(toy_options(2), 0, add);
   EXPECT_THROW(train(*strict.run, *strict.net), std::domain_error);
 }
 
 TEST(TrainCollectives, ReturnWhetherThereIsAResult)
 {
-  Worker worker(toy_options(1));
+  ToyWorker worker(toy_options(1));
   at::Tensor counts = torch::arange(3, at::kLong);
   double value = 2.5;
   for (auto& step : worker.run->steps())
@@ -335,7 +314,7 @@ TEST(TrainLoader, GivesTheBatchAskedForWhenSlicesChange)
 {
   RunOptions options = toy_options(9);
   options.event_log_directory = "somewhere";  // the engine's business, and this one writes none
-  Worker worker(options, 2);
+  ToyWorker worker(options, 2);
   std::atomic<int> loads = 0;
   Loader<at::Tensor> loader(*worker.run, [&](const Samples& samples) {
     ++loads;

@@ -4,6 +4,9 @@
 #include <torch/torch.h>
 
 #include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
 #include <vector>
 
 #include "fake_engine.h"
@@ -118,5 +121,28 @@ inline RunOptions toy_options(std::uint64_t steps, bool fused = true)
   options.leave_on_sigterm = false;
   return options;
 }
+
+// A worker over an engine that only calls back. `prepare` comes before the run starts.
+struct ToyWorker
+{
+  using Prepare = std::function<void(TrainState&, ToyNet&)>;
+  explicit ToyWorker(const RunOptions& options, std::uint64_t max_micro_batch = 0,
+                     const Prepare& prepare = {})
+      : net(make_net()), optimizer(net->parameters(), torch::optim::AdamWOptions(0.01))
+  {
+    TrainState state(net, optimizer);
+    if (prepare) prepare(state, *net);
+    run.emplace(Runtime::with_engine("toy", job.factory())
+                    .start(state, toy_data(max_micro_batch), options));
+  }
+  at::Tensor loss(const MicroBatch& micro)
+  {
+    return loss_sum(net->forward(inputs(micro.indices())));
+  }
+  FakeJob job;
+  std::shared_ptr<ToyNet> net;
+  torch::optim::AdamW optimizer;
+  std::optional<spillway::Run> run;
+};
 
 }  // namespace spillway::testing
