@@ -219,7 +219,7 @@ void Agent::on_ended(const WorkerEnded& ended)
     show_last_lines(ended);
   }
   decide(WorkerExit{ended.slot, ended.reason, worker.registered, worker.applied,
-                    worker.told_to_leave, worker.refused});
+                    worker.told_to_leave, worker.refused, ended.forced});
 }
 
 void Agent::on_stopped(const WorkerStopped& stopped)

@@ -54,7 +54,12 @@ void finish_after_signal(SlotPolicyState& state, Actions& out)
 void finish_if_done(SlotPolicyState& state, Actions& out)
 {
   if (any_in(state, SlotPhase::kRunning) || state.restarting) return;
-  if (state.end_code)
+  if (state.forced_stop)
+  {
+    // What the coordinator says of the job, before or after the kill, is no word on this node.
+    finish_after_signal(state, out);
+  }
+  else if (state.end_code)
   {
     const int code =
         state.use_worker_code ? state.failed_code.value_or(*state.end_code) : *state.end_code;
@@ -153,6 +158,7 @@ void elastic_exit(SlotPolicyState& state, const WorkerExit& exit, Actions& out)
     return finish_if_done(state, out);
   }
   state.failed_code = exit.reason.code();
+  state.forced_stop = state.forced_stop || (exit.forced && state.stop_signal);
   if (!exit.applied_a_step) ++slot.early_deaths;
   const bool gives_up = exit.refused || slot.early_deaths > restart_limit(state);
   if (exit.told_to_leave && !ending)

@@ -147,7 +147,13 @@ void Supervisor::kill(int slot, Duration delay)
   const auto found = workers_.find(slot);
   if (found == workers_.end()) return;
   found->second.kill_at = std::min(found->second.kill_at, deadline_after(clock_.now(), delay));
-  if (delay <= Duration::zero()) ::kill(-found->second.process.pid, SIGKILL);
+  if (delay <= Duration::zero()) kill_now(found->second);
+}
+
+void Supervisor::kill_now(Worker& worker)
+{
+  worker.forced = true;
+  ::kill(-worker.process.pid, SIGKILL);
 }
 
 pid_t Supervisor::pid_of(int slot) const
@@ -265,9 +271,9 @@ void Supervisor::collect_end(int slot, std::vector<SupervisorEvent>& events)
   guardian_->remove(worker.process.pid);
   drain(worker);
   epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, worker.process.pidfd.get(), nullptr);
-  events.emplace_back(WorkerEnded{slot, worker.process.pid, *reason,
-                                  worker.streams[0]->output.last_lines(options_.tail_lines),
-                                  worker.streams[1]->output.last_lines(options_.tail_lines)});
+  events.emplace_back(WorkerEnded{
+      slot, worker.process.pid, *reason, worker.streams[0]->output.last_lines(options_.tail_lines),
+      worker.streams[1]->output.last_lines(options_.tail_lines), worker.forced});
   workers_.erase(found);
 }
 
@@ -290,7 +296,7 @@ void Supervisor::look_at_states(MonotonicTime now, std::vector<SupervisorEvent>&
       log_warning("worker of local rank ", slot, " (pid ", worker.process.pid,
                   ") did not end in time after SIGTERM and is killed");
     worker.kill_at = kForever;
-    ::kill(-worker.process.pid, SIGKILL);
+    kill_now(worker);
   }
   if (now < next_look_) return;
   next_look_ = deadline_after(now, options_.state_interval);

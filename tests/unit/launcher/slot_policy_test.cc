@@ -196,6 +196,36 @@ TEST(ElasticPolicy, ADepartureThatHadToBeForcedIsNone)
   EXPECT_EQ(job.ends(0, killed(SIGKILL)), "finish 143");
 }
 
+// The coordinator calls the job released once everybody was asked to leave: no word on who did.
+TEST(ElasticPolicy, AForcedDepartureIsNoneWhateverIsHeardFirst)
+{
+  for (int heard_at = 0; heard_at <= 4; ++heard_at)
+  {
+    Elastic job(2);
+    job.state.anybody_registered = true;
+    std::string last;
+    for (int at = 0; at <= 4; ++at)
+    {
+      if (at == heard_at) slot_policy(job.state, JobEnd{0, false, "released"});
+      if (at < 2) slot_policy(job.state, StopRequest{SIGTERM});
+      if (at == 2 || at == 3)
+        last = words(slot_policy(
+            job.state, WorkerExit{at - 2, killed(SIGKILL), true, true, true, false, true}));
+    }
+    EXPECT_EQ(last, "finish 143") << "released is heard as number " << heard_at;
+  }
+}
+
+TEST(ElasticPolicy, AKillByOthersWithinADepartureIsSurvived)
+{
+  Elastic job(2);
+  job.state.anybody_registered = true;
+  slot_policy(job.state, StopRequest{SIGTERM});
+  EXPECT_EQ(job.ends(0, killed(SIGKILL)), "");
+  slot_policy(job.state, JobEnd{0, false, "released"});
+  EXPECT_EQ(job.ends(1, exited(0)), "finish 0");
+}
+
 TEST(ElasticPolicy, TheCoordinatorEndsTheJob)
 {
   Elastic job(2);

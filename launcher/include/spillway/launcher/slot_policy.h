@@ -38,6 +38,7 @@ struct WorkerExit
   bool applied_a_step = false;
   bool told_to_leave = false;  // by a signal to itself or to the agent, or by the coordinator
   bool refused = false;        // the job refused it: another one would be refused as well
+  bool forced = false;         // the agent had killed it
 };
 struct WorkerSilent
 {
@@ -111,6 +112,7 @@ struct SlotPolicyState
   int group_restarts = 0;          // plain jobs
   bool restarting = false;         // plain: waiting for the last process before all start again
   std::optional<int> stop_signal;  // of a StopRequest
+  bool forced_stop = false;        // a worker was killed because it did not leave after that
   std::optional<int> end_code;     // set once the job ends here
   bool use_worker_code = false;
   std::optional<int> failed_code;  // of the worker that failed last

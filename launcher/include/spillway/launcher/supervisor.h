@@ -43,6 +43,7 @@ struct WorkerEnded
   ExitReason reason;
   std::vector<std::string> last_stdout;
   std::vector<std::string> last_stderr;
+  bool forced = false;  // this supervisor had sent it SIGKILL
 };
 // Reported once per worker; it is neither killed nor forgotten by that.
 struct WorkerStopped
@@ -103,6 +104,7 @@ class Supervisor
     std::unique_ptr<Stream> streams[2];
     MonotonicTime kill_at = kForever;
     bool stopping = false;
+    bool forced = false;
     bool stop_reported = false;
   };
 
@@ -112,6 +114,7 @@ class Supervisor
   }
   absl::Status open();
   bool watch(int fd, std::uint64_t key);
+  static void kill_now(Worker& worker);
   void read_stream(Worker& worker, int which);
   void pause_or_resume(Worker& worker, int slot);
   void drain(Worker& worker);
