@@ -140,14 +140,7 @@ bool CoordinatorHost::act(int instance, const MembershipAction& action)
   Instance& self = *instances_[static_cast<std::size_t>(instance)];
   if (const auto* persisted = std::get_if<Persist>(&action)) return persist(instance, *persisted);
   if (const auto* message = std::get_if<Send>(&action)) send(instance, *message);
-  if (const auto* accept = std::get_if<Accept>(&action))
-  {
-    self.connections[accept->worker] = accept->token;
-    self.workers[accept->token] = accept->worker;
-    world_.control().send_down(accept->token, AcceptedAs{accept->worker, accept->lineage});
-    // The greeting may have waited for the store longer than its connection stood.
-    if (!world_.control().stands(accept->token)) connection_lost(instance, accept->token);
-  }
+  if (const auto* accepted = std::get_if<Accept>(&action)) accept(instance, *accepted);
   if (const auto* refuse = std::get_if<Refuse>(&action))
   {
     world_.trace("refused: ", refuse->status.message());
@@ -162,6 +155,19 @@ bool CoordinatorHost::act(int instance, const MembershipAction& action)
   }
   if (const auto* ended = std::get_if<JobEnded>(&action)) world_.job_ended(ended->reason);
   return true;
+}
+
+// Who greets with its id is known by its newest connection as soon as that is heard; the greeting
+// that is answered here may have waited for the store, and be an older one.
+void CoordinatorHost::accept(int instance, const Accept& action)
+{
+  Instance& self = *instances_[static_cast<std::size_t>(instance)];
+  world_.control().send_down(action.token, AcceptedAs{action.worker, action.lineage});
+  if (self.nameless.erase(action.token) == 0) return;
+  self.connections[action.worker] = action.token;
+  self.workers[action.token] = action.worker;
+  // It may have waited longer than its connection stood.
+  if (!world_.control().stands(action.token)) connection_lost(instance, action.token);
 }
 
 bool CoordinatorHost::persist(int instance, const Persist& action)
@@ -239,6 +245,8 @@ void CoordinatorHost::receive(int instance, std::uint64_t connection, int proces
       self.connections[hello->worker] = connection;
       self.workers[connection] = hello->worker;
     }
+    else
+      self.nameless.insert(connection);
     return feed(instance, WorkerGreeted{connection, *hello});
   }
   const auto at = self.workers.find(connection);

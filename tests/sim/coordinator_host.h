@@ -67,6 +67,7 @@ class CoordinatorHost
     std::deque<MembershipAction> actions;
     std::map<WorkerId, std::uint64_t> connections;
     std::map<std::uint64_t, WorkerId> workers;
+    std::set<std::uint64_t> nameless;  // greeted without an id and are not answered
     std::set<WorkerId> said_silent;
     MonotonicTime tick_at = kForever;
   };
@@ -74,6 +75,7 @@ class CoordinatorHost
   void feed(int instance, MembershipEvent event);
   void run(int instance);
   bool act(int instance, const MembershipAction& action);  // false: goes on later, or never
+  void accept(int instance, const Accept& action);
   bool persist(int instance, const Persist& action);
   void write(int instance, const JobRecordPtr& record);
   void send(int instance, const Send& action);

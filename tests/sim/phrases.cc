@@ -81,6 +81,8 @@ void add_faults(std::vector<Phrase>& out)
       [](D d, W) { d.world().coordinator().crash(Crash::kBeforeWrite); });
   act("crash the coordinator after its next write",
       [](D d, W) { d.world().coordinator().crash(Crash::kAfterWrite); });
+  act("let the store fail for <span:span>",
+      [](D d, W w) { d.world().coordinator().store_fails_for(w.span("span", {})); });
   act("depose the coordinator, which lives on for <span:span>",
       [](D d, W w) { d.world().coordinator().depose(w.span("span", {})); });
 }
