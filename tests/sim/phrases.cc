@@ -55,6 +55,11 @@ void add_faults(std::vector<Phrase>& out)
     d.world().coordinator().report_silent(d.process(w).index());
   });
   act("continue <who:worker>", [](D d, W w) { d.process(w).resume(); });
+  act("hang the loop of <who:worker>", [](D d, W w) {
+    d.world().count_fault("hang", true);
+    d.process(w).hang();
+  });
+  act("let the loop of <who:worker> come back", [](D d, W w) { d.process(w).unhang(); });
   act("fail the next apply of <who:worker>", [](D d, W w) {
     d.world().count_fault("apply", true);
     d.process(w).fail_next_apply();

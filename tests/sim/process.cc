@@ -62,11 +62,12 @@ void Process::resume()
 void Process::unhang()
 {
   if (!std::exchange(hangs_, false) || !in_loop_) return;
-  if (!step_)
+  if (!step_ || zeros_)
   {
     in_loop_ = false;
-    return loop_comes_back();
+    loop_comes_back();
   }
+  if (!step_ || step_->control_only) return;
   const BeginStep step = *step_;
   later(Lane::kCompute, [this, step, attempt = attempt_] {
     if (attempt == attempt_) compute(step);

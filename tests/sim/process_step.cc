@@ -22,9 +22,11 @@ void Process::act(const BeginStep& action)
   reduced_.reset();
   reduced_told_ = word_told_ = handed_in_ = false;
   zeros_ = action.contributes_zeros;
-  in_loop_ = !zeros_;
+  // The user's thread hands in zeros, too: while it hangs in a step of before, they wait.
+  const bool stuck = in_loop_ && hangs_;
+  in_loop_ = stuck || !zeros_;
   if (action.control_only) return;
-  if (zeros_) return compute(action);
+  if (zeros_ && !stuck) return compute(action);
   if (hangs_) return;
   later(Lane::kCompute, [this, action, attempt = attempt_] {
     if (attempt == attempt_ && !hangs_) compute(action);
