@@ -137,11 +137,13 @@ void JobState::drop_link(NodeId node, LinkId link)
   newcomers_.erase({node, link});
   if (entry.worker) places_.erase(entry.worker);
   const WorkerId known = entry.worker ? entry.worker : entry.hello.worker;
-  // It may have greeted again meanwhile: then that greeting is the one which is held.
-  const bool again = std::any_of(greetings_.begin(), greetings_.end(), [&](const auto& held) {
+  // It may have greeted again meanwhile: then that greeting is the one which is held or answered.
+  const auto greets = [&](const auto& held) {
     const Greeting& greeting = held.second;
     return nodes_.at(greeting.node).links.at(greeting.link).hello.worker == known;
-  });
+  };
+  const bool again =
+      places_.contains(known) || std::any_of(greetings_.begin(), greetings_.end(), greets);
   if (known && !again) step(WorkerDisconnected{known});
 }
 

@@ -242,6 +242,27 @@ TEST_F(JobAdmissionTest, AHeldGreetingOutlivesTheConnectionBeforeIt)
   EXPECT_EQ(welcome->worker, hello.worker);
 }
 
+// The older one may also end after the newer one was answered.
+TEST_F(JobAdmissionTest, ALateEndOfTheConnectionBeforeIsNotTheWorkers)
+{
+  open();
+  RecordingAgent agent(*runner_);
+  ASSERT_TRUE(agent.enter(agent_hello(11)));
+  const WorkerHello hello = survivor_hello();
+  agent.say(FromWorker{kLink, hello});
+  agent.say(FromWorker{LinkId(2), hello});
+  settle();
+  ASSERT_TRUE(runner_->adopt(Lineage(77)).ok());
+  agent.say(WorkerFate{WorkerFate::Kind::kDisconnected, kLink, hello.worker, "closed", {}});
+  auto worker = member(settle(), hello.worker);
+  ASSERT_TRUE(worker);
+  EXPECT_TRUE(worker->connected);
+  agent.say(WorkerFate{WorkerFate::Kind::kDisconnected, LinkId(2), hello.worker, "closed", {}});
+  worker = member(settle(), hello.worker);
+  ASSERT_TRUE(worker);
+  EXPECT_FALSE(worker->connected);
+}
+
 // The ids of the lineage that waits are not known yet, so nobody else may be given one.
 TEST_F(JobAdmissionTest, NewWorkersWaitUntilAnUnknownLineageIsAdopted)
 {
