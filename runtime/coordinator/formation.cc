@@ -142,26 +142,33 @@ class Judge
       return nullptr;
     for (const Answer& answer : in_.answers)
       if (has_state(answer) && answer.status->installed >= record_.newest) return nullptr;
+    if (may_have_applied_unheard()) return nullptr;
+    return &*newest->second.base;
+  }
+
+  // A word of the newest number was seen, so who does not answer may have applied a step of it.
+  bool may_have_applied_unheard() const
+  {
     const bool word_seen = std::any_of(
         in_.answers.begin(), in_.answers.end(),
         [&](const Answer& answer) { return answer.status->first_word >= record_.newest; });
-    // Then somebody unheard may have applied.
-    if (word_seen && !unheard().empty()) return nullptr;
-    return &*newest->second.base;
+    return word_seen && !unheard().empty();
   }
 
   bool holder_answers() const
   {
     const StateName* stands = base_that_stands();
     const bool planned = record_.numbers.at(record_.newest).kind == NumberRecord::Kind::kPlanned;
+    // Who is not in the newest number may hold the base of it and nothing later.
+    const bool base_counts = planned && !may_have_applied_unheard();
     return std::any_of(in_.answers.begin(), in_.answers.end(), [&](const Answer& answer) {
       const MemberStatus& status = *answer.status;
+      const bool has_base =
+          (status.left && status.left >= record_.newest) ||
+          std::binary_search(record_.holders.begin(), record_.holders.end(), answer.worker);
       return has_state(answer) &&
-             (status.installed >= record_.newest ||
-              (status.left && status.left >= record_.newest) ||
-              (stands != nullptr && (status.applied == *stands || status.voted == *stands)) ||
-              (planned &&
-               std::binary_search(record_.holders.begin(), record_.holders.end(), answer.worker)));
+             (status.installed >= record_.newest || (base_counts && has_base) ||
+              (stands != nullptr && (status.applied == *stands || status.voted == *stands)));
     });
   }
 
