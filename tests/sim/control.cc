@@ -185,7 +185,9 @@ void ControlPlane::close(std::uint64_t id)
   const auto at = connections_.find(id);
   if (at == connections_.end()) return;
   at->second.coordinator_sees_it = false;
-  lose_at_member(at->second);
+  at->second.up.clear();
+  world_.schedule().after(world_.delay(Lane::kNotice, at->second.process, kCoordinator),
+                          [this, id] { lose_at_member(connections_.at(id)); });
 }
 
 void ControlPlane::process_died(int process)

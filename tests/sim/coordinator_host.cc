@@ -236,6 +236,9 @@ void CoordinatorHost::receive(int instance, std::uint64_t connection, int proces
   {
     if (const auto old = self.connections.find(hello->worker); old != self.connections.end())
     {
+      // It is closed, as a stream is: should its greeting be the newer one, overtaken on its way,
+      // the process sees that and greets again.
+      world_.control().close(old->second);
       self.workers.erase(old->second);
       self.connections.erase(old);
       feed(instance, WorkerDisconnected{hello->worker});
