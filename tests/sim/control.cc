@@ -208,6 +208,12 @@ void ControlPlane::process_died(int process)
                           });
 }
 
+void ControlPlane::end_reported(int process)
+{
+  for (auto& [id, connection] : connections_)
+    if (connection.process == process) connection.up.clear();
+}
+
 void ControlPlane::coordinator_died(int instance)
 {
   for (auto& [id, connection] : connections_)

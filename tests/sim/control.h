@@ -46,6 +46,9 @@ class ControlPlane
   void greet(int process, Hello hello) { send_up(process, std::move(hello)); }
   void send_up(int process, UpMessage message);
   void process_died(int process);
+  // By its agent, which passes on the process's words and its end in their order: what has not
+  // arrived by now never does.
+  void end_reported(int process);
 
   // From a coordinator, by the connection's id.
   void send_down(std::uint64_t connection, DownMessage message);

@@ -291,6 +291,7 @@ void CoordinatorHost::report_exit(int process)
 {
   world_.schedule().after(world_.delay(Lane::kAgent, process, kCoordinator), [this, process] {
     if (!up() || !world_.network().reachable(process, kCoordinator)) return report_exit(process);
+    world_.control().end_reported(process);
     request(WorkerExited{world_.process(process).worker(), "its agent reaped it"});
   });
 }
