@@ -325,7 +325,8 @@ void CoordinatorHost::loses_store()
 void CoordinatorHost::watch_adoption(int polls)
 {
   world_.schedule().after(milliseconds(20), [this, polls] {
-    if (up() && leader()->record().last_number)
+    // What is adopted and not stored dies with this life.
+    if (up() && store_ && store_->last_number)
     {
       world_.exits_are_reported_again();
       return;

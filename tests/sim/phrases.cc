@@ -78,6 +78,10 @@ void add_faults(std::vector<Phrase>& out)
     d.world().network().heal(from, to);
     d.world().network().heal(to, from);
   });
+  act("lose the record of the store", [](D d, W) {
+    d.world().count_fault("store.lost", true);
+    d.world().coordinator().loses_store();
+  });
   act("heal all", [](D d, W) { d.world().network().heal_all(); });
   act("break the connection of <who:worker>",
       [](D d, W w) { d.world().control().break_connection(d.process(w).index()); });
