@@ -62,6 +62,8 @@ TEST_P(GroupSuite, ReducesAnyCountAtAnyAlignment)
     for (const std::uint64_t count : {0, 1, 7, 1023, 4097})
       for (const std::size_t shift : {0, 1, 3})
         check_reductions(team, DType::kFp32, ReduceOp::kSum, count, shift, ++step);
+    // Several pieces each, even and uneven; more sizes take a sanitizer minutes and show no more.
+    if (size != 3 && size != 8) continue;
     check_reductions(team, DType::kFp32, ReduceOp::kSum, 300'001, 1, ++step);
     check_reductions(team, DType::kFp16, ReduceOp::kSum, 100'003, 1, ++step);
     check_reductions(team, DType::kInt64, ReduceOp::kMax, 50'003, 5, ++step);
