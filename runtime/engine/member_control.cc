@@ -65,14 +65,18 @@ void MemberCore::Impl::control(const PendingAnnouncement& message)
 {
   const Number number = message.name.job_epoch;
   const bool broken_promise = rules_.stopped_is_a_promise && number < status_.promised;
-  if (broken_promise || number <= pending_ || number <= status_.current)
+  // Who is in no number may be told of one only after the next one, and even after its base: if it
+  // is active its members wait for this joiner, so it is not too old.
+  const bool waited_for = !status_.current && number > status_.left && !lists_.contains(number);
+  if (broken_promise || number <= status_.current || (number <= pending_ && !waited_for))
   {
     branch("pending.too_old");
     return;
   }
   const MemberListPtr list = resolve(number, message.members);
   if (list == nullptr) return;
-  pending_ = number;
+  if (number < pending_) branch("pending.waited_for");
+  pending_ = std::max(pending_, number);
   lists_[number] = list;
   expected_joiners_[number] = message.expected_joiners;
   status_.unreachable.clear();
@@ -88,11 +92,7 @@ void MemberCore::Impl::control(const PendingAnnouncement& message)
     branch("pending.leaves_me_out");
     connected_groups_.insert(number);
   }
-  const auto early = early_bases_.find(number);
-  if (early == early_bases_.end()) return;
-  const BaseNamed named = early->second;
-  early_bases_.erase(early);
-  on(named);
+  hear_early_bases();
 }
 
 void MemberCore::Impl::control(const ProbeRequest& message)

@@ -103,6 +103,7 @@ class MemberCore::Impl
   void on(const RangeArrived& event);
   void enter_formed(const EpochAnnouncement& message, MemberListPtr list);
   void join(const BaseNamed& event);
+  void hear_early_bases();
   void start_copying(std::vector<WorkerId> donors);
   std::vector<WorkerId> copiers_of(const EpochAnnouncement& message, const MemberList& list) const;
   std::vector<WorkerId> joiners_of(Number number) const;

@@ -119,14 +119,27 @@ void MemberCore::Impl::on(const BaseNamed& event)
     return;
   }
   const auto list = lists_.find(event.number);
-  if (list == lists_.end())
+  if (list == lists_.end() || applying_ != Applying::kNothing)
   {
-    // The number itself has not been announced here yet.
-    branch("base.early");
+    // The number itself has not been announced here yet, or its members come before the end of an
+    // apply here, after which this member may have been left by the number before it.
+    branch(list == lists_.end() ? "base.early" : "base.within_apply");
     if (early_bases_.size() < kMostEarly) early_bases_.try_emplace(event.number, event);
     return;
   }
-  if (applying_ == Applying::kNothing && list->second->contains(config_.self)) join(event);
+  if (list->second->contains(config_.self)) join(event);
+}
+
+// Bases that came too early for what was known then. Joining forgets those of lower numbers.
+void MemberCore::Impl::hear_early_bases()
+{
+  const std::map<Number, BaseNamed> heard = early_bases_;
+  for (const auto& [number, base] : heard)
+  {
+    if (!early_bases_.contains(number) || !lists_.contains(number)) continue;
+    early_bases_.erase(number);
+    on(base);
+  }
 }
 
 void MemberCore::Impl::join(const BaseNamed& event)

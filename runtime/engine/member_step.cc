@@ -259,7 +259,7 @@ void MemberCore::Impl::switch_to(Number number)
       exited_ = true;
       emit(Exit{EndReason::kReleased, "left without waiting"});
     }
-    return;
+    return hear_early_bases();
   }
   branch("switch.yes");
   decide("P5", absl::StrCat("switches from ", old.value(), " to ", number.value(), " after ",
