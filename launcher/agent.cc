@@ -123,7 +123,7 @@ void Agent::prepare_attempt(int attempt)
     placement_.world_size += round_.nodes[i].slots;
   }
   master_addr_ = round_.nodes.front().address;
-  master_port_ = round_.nodes.front().master_port;
+  master_port_ = port_of_round(round_.nodes.front().master_port, round_.round);
   if (round_.nodes.size() > 1) return;
   if (!port_ || port_attempt_ != attempt)
   {

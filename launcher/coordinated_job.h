@@ -23,7 +23,7 @@ struct CoordinatedParts
 {
   SocketFolder folder;
   coordinator::NodeHello hello;
-  std::optional<PortReservation> port;          // hello.master_port
+  std::optional<PortReservation> port;          // hello.master_port is its first
   std::unique_ptr<CarriedCoordinator> carried;  // if this node has the coordinator
 };
 

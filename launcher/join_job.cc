@@ -157,7 +157,7 @@ absl::StatusOr<JoinedJob> join_job(const RunOptions& options, int workers, Super
     if (options.local_addr.empty())
       joined.node_address = own_address_towards(options.endpoint_host, options.endpoint_port);
   }
-  SPILLWAY_ASSIGN_OR_RETURN(parts.port, PortReservation::take());
+  SPILLWAY_ASSIGN_OR_RETURN(parts.port, PortReservation::take_run(kPortsOfANode));
   parts.hello.master_port = static_cast<std::uint32_t>(parts.port->port());
   parts.hello.address = joined.node_address;
   SPILLWAY_ASSIGN_OR_RETURN(std::unique_ptr<CoordinatedJob> job,

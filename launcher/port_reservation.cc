@@ -9,14 +9,25 @@
 #include "absl/strings/str_cat.h"
 
 namespace spillway {
+namespace {
 
-absl::StatusOr<PortReservation> PortReservation::take()
+constexpr int kMostTries = 64;
+
+struct Bound
+{
+  Descriptor socket;
+  int port = 0;
+};
+
+// Port 0: any that is free. The socket is not valid if it is not.
+Bound bind_port(int port)
 {
   // Both families at once, where the machine has IPv6: stores listen on either.
   const int off = 0, on = 1;
   Descriptor fd(socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0));
   sockaddr_in6 any6 = {};
   any6.sin6_family = AF_INET6;
+  any6.sin6_port = htons(static_cast<std::uint16_t>(port));
   if (fd.valid() && setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off) == 0 &&
       bind(fd.get(), reinterpret_cast<const sockaddr*>(&any6), sizeof any6) == 0)
   {
@@ -24,18 +35,41 @@ absl::StatusOr<PortReservation> PortReservation::take()
     getsockname(fd.get(), reinterpret_cast<sockaddr*>(&any6), &size);
     // Set after the bind, so that the port was free for everybody and not only for re-users.
     setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    return PortReservation(std::move(fd), ntohs(any6.sin6_port));
+    return {std::move(fd), ntohs(any6.sin6_port)};
   }
   fd = Descriptor(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   sockaddr_in any4 = {};
   any4.sin_family = AF_INET;
+  any4.sin_port = htons(static_cast<std::uint16_t>(port));
   if (!fd.valid() || bind(fd.get(), reinterpret_cast<const sockaddr*>(&any4), sizeof any4) != 0)
-    return absl::ResourceExhaustedError(
-        absl::StrCat("no free TCP port for MASTER_PORT: ", strerror(errno)));
+    return {};
   socklen_t size = sizeof any4;
   getsockname(fd.get(), reinterpret_cast<sockaddr*>(&any4), &size);
   setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-  return PortReservation(std::move(fd), ntohs(any4.sin_port));
+  return {std::move(fd), ntohs(any4.sin_port)};
+}
+
+}  // namespace
+
+absl::StatusOr<PortReservation> PortReservation::take_run(int count)
+{
+  for (int tries = 0; tries < kMostTries; ++tries)
+  {
+    Bound first = bind_port(0);
+    if (!first.socket.valid()) break;
+    PortReservation out(first.port);
+    out.sockets_.push_back(std::move(first.socket));
+    while (static_cast<int>(out.sockets_.size()) < count)
+    {
+      const int port = out.port_ + static_cast<int>(out.sockets_.size());
+      Bound next = port > 65535 ? Bound() : bind_port(port);
+      if (!next.socket.valid()) break;
+      out.sockets_.push_back(std::move(next.socket));
+    }
+    if (static_cast<int>(out.sockets_.size()) == count) return out;
+  }
+  return absl::ResourceExhaustedError(
+      absl::StrCat("no ", count, " free TCP ports in a row for MASTER_PORT: ", strerror(errno)));
 }
 
 }  // namespace spillway
