@@ -15,6 +15,8 @@ namespace {
 
 constexpr std::chrono::milliseconds kTick{500};
 constexpr std::chrono::seconds kFlushBound{2};
+// A worker that ends is gone sooner after its link, and one that lives has linked itself anew.
+constexpr std::chrono::seconds kUnlinkedMax{10};
 
 std::string last_words(const WorkerEnded& ended)
 {
@@ -52,6 +54,7 @@ int Agent::run()
           " nodes came within --join-timeout, or their coordinator did not; the job ends here");
       exit_code_ = to_int(ExitCode::kBelowMinimum);
     }
+    evict_who_stays_unlinked();
     if (exit_code_) break;
     for (const SupervisorEvent& event : supervisor_.wait(clock_.now() + kTick))
       on_supervisor(event);
@@ -224,7 +227,21 @@ void Agent::on_ended(const WorkerEnded& ended)
 
 void Agent::on_stopped(const WorkerStopped& stopped)
 {
-  evict(stopped.slot, "its process is stopped by a signal");
+  evict(stopped.slot, absl::StrCat("its process ", stopped.pid, " is stopped by a signal"));
+}
+
+// What a worker leaves behind may live on, a script that started it or threads after its run was
+// given up: the others train without it, and its place is free only when the process is gone.
+void Agent::evict_who_stays_unlinked()
+{
+  const MonotonicTime now = clock_.now();
+  for (auto& [slot, worker] : std::map<int, Worker>(workers_))
+  {
+    if (!worker.unlinked_since || worker.released || worker.refused || policy_.job_done) continue;
+    if (now < deadline_after(*worker.unlinked_since, kUnlinkedMax)) continue;
+    workers_.at(slot).unlinked_since.reset();
+    evict(slot, "its link to this agent ended, and its process has neither ended nor come back");
+  }
 }
 
 // P12: report silent, so that the others go on; show where it stands; kill; the exit is reported
@@ -235,7 +252,8 @@ void Agent::evict(int slot, const std::string& why)
   if (found == workers_.end()) return;
   control_.report_silent(found->second.pid, why);
   log_warning("local rank ", slot, ": worker (pid ", found->second.pid, ") is evicted: ", why,
-              "; its threads:\n", describe_threads(found->second.pid));
+              "; its threads:\n",
+              describe_threads(found->second.said != 0 ? found->second.said : found->second.pid));
   decide(WorkerSilent{slot, why});
 }
 
@@ -296,15 +314,23 @@ void Agent::on_job(const JobEvent& event)
   const std::optional<int> slot = slot_of(pid);
   if (!slot) return;
   Worker& worker = workers_.at(*slot);
-  if (std::holds_alternative<WorkerRegistered>(event))
+  if (const auto* registered = std::get_if<WorkerRegistered>(&event))
   {
     worker.registered = true;
+    worker.said = registered->said;
+    worker.unlinked_since.reset();
+    supervisor_.watch_state(*slot, registered->said);
     policy_.anybody_registered = true;
   }
   else if (std::holds_alternative<WorkerApplied>(event))
     worker.applied = true;
+  else if (std::holds_alternative<WorkerUnlinked>(event))
+    worker.unlinked_since = clock_.now();
   else if (const auto* released = std::get_if<WorkerReleased>(&event))
+  {
+    worker.released = true;
     worker.told_to_leave = worker.told_to_leave || released->left;
+  }
   else if (const auto* no = std::get_if<WorkerRefused>(&event))
   {
     log_error("local rank ", *slot, ": the job refuses the worker: ", no->why.message());

@@ -3,6 +3,8 @@
 
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "spillway/base/log.h"
 #include "spillway/base/status.h"
@@ -69,7 +71,10 @@ coordinator::NodeCallbacks CoordinatedJob::callbacks()
       const std::lock_guard lock(mutex_);
       pids_[link] = {hello.pid, child};
     }
-    add_about(link, WorkerRegistered());
+    add_about(link, WorkerRegistered{0, static_cast<pid_t>(hello.pid)});
+  };
+  out.on_worker_disconnected = [this](LinkId link, WorkerId) {
+    if (is_newest(link)) add_about(link, WorkerUnlinked());
   };
   out.on_worker_first_applied = [this](LinkId link, WorkerId) { add_about(link, WorkerApplied()); };
   out.on_worker_released = [this](LinkId link, WorkerId, EndReason reason) {
@@ -92,6 +97,16 @@ void CoordinatedJob::add(JobEvent event)
     events_.push_back(std::move(event));
   }
   supervisor_.wake();
+}
+
+// A worker that has linked itself anew is not lost with its older link.
+bool CoordinatedJob::is_newest(LinkId link)
+{
+  const std::lock_guard lock(mutex_);
+  const auto at = pids_.find(link);
+  return at != pids_.end() && std::none_of(std::next(at), pids_.end(), [&](const auto& later) {
+           return later.second.child == at->second.child;
+         });
 }
 
 void CoordinatedJob::add_about(LinkId link, JobEvent event)

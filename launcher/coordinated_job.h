@@ -55,6 +55,7 @@ class CoordinatedJob final : public JobControl
   CoordinatedJob(CoordinatedParts parts, Supervisor& supervisor);
   coordinator::NodeCallbacks callbacks();
   void add(JobEvent event);
+  bool is_newest(coordinator::LinkId link);
   void add_about(coordinator::LinkId link, JobEvent event);
   void on_connection(bool up, const absl::Status& why);
   void on_round(const coordinator::Rendezvous& round);

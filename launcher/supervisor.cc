@@ -156,6 +156,12 @@ void Supervisor::kill_now(Worker& worker)
   ::kill(-worker.process.pid, SIGKILL);
 }
 
+void Supervisor::watch_state(int slot, pid_t pid)
+{
+  const auto found = workers_.find(slot);
+  if (found != workers_.end() && pid != found->second.process.pid) found->second.inner = pid;
+}
+
 pid_t Supervisor::pid_of(int slot) const
 {
   const auto found = workers_.find(slot);
@@ -302,9 +308,12 @@ void Supervisor::look_at_states(MonotonicTime now, std::vector<SupervisorEvent>&
   next_look_ = deadline_after(now, options_.state_interval);
   for (auto& [slot, worker] : workers_)
   {
-    if (worker.stop_reported || !read_process_state(worker.process.pid).stopped()) continue;
-    worker.stop_reported = true;
-    events.emplace_back(WorkerStopped{slot, worker.process.pid});
+    for (const pid_t pid : {worker.process.pid, worker.inner})
+    {
+      if (pid == 0 || worker.stop_reported || !read_process_state(pid).stopped()) continue;
+      worker.stop_reported = true;
+      events.emplace_back(WorkerStopped{slot, pid});
+    }
   }
 }
 

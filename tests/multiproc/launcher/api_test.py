@@ -91,15 +91,36 @@ class ApiTest(ApiCase):
             self.assertRegex(job.output(), r"death 2 of at most 2")
             self.assertRegex(job.output(), r"exited with code 9")
 
+    def behind_a_script(self, then):
+        job = self.job()
+        job.stop_file = job.folder / "finish"
+        job.set_program(["/bin/sh", "-c", f"{self.program('link_worker')} --finish {job.stop_file}; {then}"])
+        job.start_agent(["--standalone", "--nproc-per-node", "2"])
+        return job
+
     def test_a_worker_behind_a_script_is_known_as_such(self):
-        with self.job() as job:
-            job.stop_file = job.folder / "finish"
-            job.set_program(["/bin/sh", "-c", f"{self.program('link_worker')} --finish {job.stop_file}; exit $?"])
-            job.start_agent(["--standalone", "--nproc-per-node", "2"])
+        with self.behind_a_script("exit $?") as job:
             before = self.wait_members(job, 2)
-            victim = [pid for pid in descendants(job.workers()[0])]
-            send(victim[0], signal.SIGKILL)
+            send(descendants(job.workers()[0])[0], signal.SIGKILL)
             job.until(lambda: len(now := self.members(job)) == 2 and now != before, "a replacement")
+            self.finish(job)
+
+    def test_a_stopped_worker_behind_a_script_is_evicted_and_replaced(self):
+        with self.behind_a_script("exit $?") as job:
+            before = self.wait_members(job, 2)
+            victim = descendants(job.workers()[0])[0]
+            send(victim, signal.SIGSTOP)
+            self.assert_said(job, rf"is evicted: its process {victim} is stopped by a signal")
+            job.until(lambda: len(now := self.members(job)) == 2 and now != before, "a replacement")
+            self.assertFalse(running(victim))
+            self.finish(job)
+
+    def test_a_script_that_outlives_its_worker_is_evicted_and_replaced(self):
+        with self.behind_a_script("[ $? = 0 ] || exec sleep 1000") as job:
+            before = self.wait_members(job, 2)
+            send(descendants(job.workers()[0])[0], signal.SIGKILL)
+            job.until(lambda: len(now := self.members(job)) == 2 and now != before, "a replacement", 60)
+            self.assertRegex(job.output(), r"is evicted: its link to this agent ended")
             self.finish(job)
 
     def test_sigterm_to_a_worker_is_a_departure(self):
@@ -128,7 +149,7 @@ class ApiTest(ApiCase):
             send(victim, signal.SIGSTOP)
             job.until(lambda: len(now := self.members(job)) == 2 and now != before, "a replacement")
             self.assertFalse(running(victim))
-            self.assertRegex(job.output(), r"is evicted: its process is stopped by a signal; its threads:\n.*\b\d+\b")
+            self.assertRegex(job.output(), r"is evicted: its process \d+ is stopped by a signal; its threads:\n.*\b\d+\b")
             self.finish(job)
 
     def test_a_worker_that_runs_again_between_eviction_and_kill_does_no_harm(self):

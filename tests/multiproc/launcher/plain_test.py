@@ -108,7 +108,7 @@ class PlainTest(JobCase):
             self.assert_said(job, r"started \d+")
             send(int(re.search(r"started (\d+)", job.output()).group(1)), signal.SIGSTOP)
             job.wait_end(20, [128 + signal.SIGKILL])
-            self.assertRegex(job.output(), r"is evicted: its process is stopped by a signal; its threads:")
+            self.assertRegex(job.output(), r"is evicted: its process \d+ is stopped by a signal; its threads:")
 
 
 class RoundsTest(JobCase):

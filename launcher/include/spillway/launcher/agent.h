@@ -58,6 +58,9 @@ class Agent
     bool applied = false;
     bool told_to_leave = false;
     bool refused = false;
+    bool released = false;
+    pid_t said = 0;  // the process that uses the API
+    std::optional<MonotonicTime> unlinked_since{};
   };
 
   void decide(const SlotEvent& event);
@@ -71,6 +74,7 @@ class Agent
   void on_job(const JobEvent& event);
   void on_round(const RoundAnnounced& round);
   void evict(int slot, const std::string& why);
+  void evict_who_stays_unlinked();
   void start_first_workers();
   void prepare_attempt(int attempt);
   void keep_coordinator();

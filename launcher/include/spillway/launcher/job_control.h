@@ -29,6 +29,12 @@ struct RoundAnnounced
 struct WorkerRegistered
 {
   pid_t pid = 0;
+  pid_t said = 0;  // the process that uses the API: behind a script it is another one
+};
+// Its link to the agent ended; its process is still there.
+struct WorkerUnlinked
+{
+  pid_t pid = 0;
 };
 struct WorkerApplied
 {
@@ -61,8 +67,9 @@ struct NodeRefused
 {
   absl::Status why;
 };
-using JobEvent = std::variant<RoundAnnounced, WorkerRegistered, WorkerApplied, WorkerReleased,
-                              WorkerRefused, EvictionOrdered, JobOverHeard, NodeRefused>;
+using JobEvent =
+    std::variant<RoundAnnounced, WorkerRegistered, WorkerUnlinked, WorkerApplied, WorkerReleased,
+                 WorkerRefused, EvictionOrdered, JobOverHeard, NodeRefused>;
 
 // The agent's side of its job: what it learns from the coordinator and its workers, and what it
 // reports. The agent calls it from its own thread; implementations wake the agent when there is

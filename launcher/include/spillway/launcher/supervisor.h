@@ -77,6 +77,8 @@ class Supervisor
   void stop(int slot);
   // SIGKILL to the group once `delay` has passed; the worker may even run again until then.
   void kill(int slot, Duration delay = Duration::zero());
+  // Looks for stops of `pid` as well, which the worker of this slot has started.
+  void watch_state(int slot, pid_t pid);
   bool running(int slot) const { return workers_.contains(slot); }
   pid_t pid_of(int slot) const;
 
@@ -101,6 +103,7 @@ class Supervisor
   struct Worker
   {
     ChildProcess process;
+    pid_t inner = 0;  // of watch_state()
     std::unique_ptr<Stream> streams[2];
     MonotonicTime kill_at = kForever;
     bool stopping = false;
