@@ -3,13 +3,14 @@
 # Installs everything that Spillway is built from and tested with, on Debian 12: hosts, CI and images.
 # This is the only place that names a dependency or its version. A second run finds its stamp and does nothing.
 #
-#   bash docker/install-deps.sh [--cuda] [--pytorch] [--bench] [--images]
+#   bash docker/install-deps.sh [--cuda] [--pytorch] [--bench] [--images] | --runtime
 #
 #   (none)     compiler, libraries, and the CPU side of libtorch and UCX as wheels; no GPU, no CUDA toolkit
 #   --cuda     also every wheel that building for and running on a GPU needs
 #   --pytorch  also Python's side of PyTorch: a test starts a plain PyTorch program
 #   --bench    also what the benchmarks compare with: PyTorch as above, Open MPI, iperf3
 #   --images   also what builds and starts a container image without a daemon: buildah, debootstrap
+#   --runtime  only what programs that were built elsewhere run with: no compiler
 #
 # Wheels go to .venv in the project, or to $SPILLWAY_VENV. Debian packages need root or sudo, but only if
 # one is missing. Debian's own packages are pinned by the release, the wheels one by one.
@@ -29,6 +30,11 @@ packages=(
   libgtest-dev libgmock-dev libbenchmark-dev                                            # tests
   dataset-fashion-mnist                                                                 # examples
   tini procps                                                                           # images
+)
+# What built programs load and the examples read. A library's own dependencies come with it.
+packages_runtime=(
+  ca-certificates python3 python3-venv tini procps dataset-fashion-mnist
+  libgrpc++1.51 libprotobuf32 libabsl20220623 libsqlite3-0 libspdlog1.10 libxxhash0 libssl3 zlib1g libstdc++6
 )
 packages_bench=(openmpi-bin libopenmpi-dev iperf3)
 packages_images=(buildah debootstrap)
@@ -87,8 +93,12 @@ for option in "$@"; do
     --pytorch) pytorch=1 ;;
     --bench) pytorch=1; packages+=("${packages_bench[@]}") ;;
     --images) packages+=("${packages_images[@]}") ;;
-    -h | --help) sed -n '3,15s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
-    *) die "unknown option '$option' (known: --cuda --pytorch --bench --images)" ;;
+    --runtime)
+      (($# == 1)) || die "--runtime stands alone: it leaves out what the other options add to"
+      packages=("${packages_runtime[@]}")
+      ;;
+    -h | --help) sed -n '3,16s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
+    *) die "unknown option '$option' (known: --cuda --pytorch --bench --images --runtime)" ;;
   esac
 done
 if ((cuda || pytorch)); then wheels+=("${wheels_cuda_libraries[@]}"); fi
