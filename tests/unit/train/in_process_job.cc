@@ -3,43 +3,11 @@
 
 #include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
+#include "numbered_link.h"
 #include "spillway/base/rng.h"
 #include "spillway/comm/transport.h"
-#include "spillway/coordinator/link.h"
 
 namespace spillway::testing {
-namespace {
-
-// Gives each worker of this process a pid of its own, by which the agent tells them apart.
-class NumberedLink final : public coordinator::ControlLink
-{
- public:
-  NumberedLink(std::unique_ptr<coordinator::ControlLink> link, std::int64_t pid)
-      : link_(std::move(link)), pid_(pid)
-  {
-  }
-  void start(coordinator::LinkCallbacks callbacks) override { link_->start(std::move(callbacks)); }
-  absl::StatusOr<coordinator::Welcome> register_worker(const coordinator::WorkerHello& hello,
-                                                       MonotonicTime deadline) override
-  {
-    coordinator::WorkerHello numbered = hello;
-    numbered.pid = pid_;
-    return link_->register_worker(numbered, deadline);
-  }
-  void send(const MemberStatus& status, MemberListPtr members) override
-  {
-    link_->send(status, std::move(members));
-  }
-  void send(const ProgressReport& report) override { link_->send(report); }
-  void send(const ProbeResult& result) override { link_->send(result); }
-  void send(const coordinator::Telemetry& telemetry) override { link_->send(telemetry); }
-
- private:
-  std::unique_ptr<coordinator::ControlLink> link_;
-  const std::int64_t pid_;
-};
-
-}  // namespace
 
 InProcessJob::InProcessJob(std::uint32_t workers)
     : folder_(std::filesystem::temp_directory_path() /

@@ -2,44 +2,15 @@
 #include "test_job.h"
 
 #include "gtest/gtest.h"
+#include "numbered_link.h"
 #include "spillway/base/rng.h"
 #include "spillway/base/status.h"
 #include "spillway/comm/transport.h"
-#include "spillway/coordinator/link.h"
 
 namespace spillway::testing {
 namespace {
 
 constexpr Duration kPatience = std::chrono::seconds(90);
-
-// Gives each worker of this process a pid of its own, by which the agent tells them apart.
-class NamedLink final : public coordinator::ControlLink
-{
- public:
-  NamedLink(std::unique_ptr<coordinator::ControlLink> link, std::int64_t pid)
-      : link_(std::move(link)), pid_(pid)
-  {
-  }
-  void start(coordinator::LinkCallbacks callbacks) override { link_->start(std::move(callbacks)); }
-  absl::StatusOr<coordinator::Welcome> register_worker(const coordinator::WorkerHello& hello,
-                                                       MonotonicTime deadline) override
-  {
-    coordinator::WorkerHello named = hello;
-    named.pid = pid_;
-    return link_->register_worker(named, deadline);
-  }
-  void send(const MemberStatus& status, MemberListPtr members) override
-  {
-    link_->send(status, std::move(members));
-  }
-  void send(const ProgressReport& report) override { link_->send(report); }
-  void send(const ProbeResult& result) override { link_->send(result); }
-  void send(const coordinator::Telemetry& telemetry) override { link_->send(telemetry); }
-
- private:
-  std::unique_ptr<coordinator::ControlLink> link_;
-  const std::int64_t pid_;
-};
 
 }  // namespace
 
@@ -98,7 +69,7 @@ TestWorker& TestJob::start_worker(TestWorker::Hooks hooks)
   workers_.push_back(std::unique_ptr<TestWorker>(new TestWorker(setup_, pid)));
   TestWorker& worker = *workers_.back();
   worker.hooks_ = std::move(hooks);
-  worker.link_ = std::make_unique<NamedLink>(node_->make_link(), pid);
+  worker.link_ = std::make_unique<NumberedLink>(node_->make_link(), pid);
   worker.thread_ = std::thread([this, &worker] { run(worker); });
   return worker;
 }
