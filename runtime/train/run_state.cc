@@ -84,6 +84,13 @@ bool RunState::micro_batches_ended() const
   return micro_index >= plan->micro_batches.size() || engine->step_aborted();
 }
 
+// The present one counts once its backward is done, whether the loop moves on from it or is left.
+std::size_t RunState::micro_batches_contributed() const
+{
+  const bool present = iterating && micro_index < plan->micro_batches.size() && backward_done;
+  return micro_index + (present ? 1 : 0);
+}
+
 void RunState::enter_micro_batch()
 {
   if (micro_batches_ended()) return;
@@ -176,9 +183,11 @@ StepResult RunState::finish()
   phase = Phase::kFinished;
   if (engine->step_aborted())
     replica->abandon();
-  else if (!iterating || micro_index < plan->micro_batches.size())
-    refuse(absl::StrCat("step.finish() after ", micro_index, " of ", plan->micro_batches.size(),
-                        " micro-batches: its samples would be lost"));
+  else if (!iterating || micro_batches_contributed() < plan->micro_batches.size())
+    refuse(absl::StrCat("step.finish() after micro.backward() of ", micro_batches_contributed(),
+                        " of ", plan->micro_batches.size(),
+                        " micro-batches: the samples of the others would be lost. Go through all "
+                        "of them, and give samples that shall not count a weight of 0"));
   else
   {
     const auto used = replica->complete(contribution.samples, plan->lead);

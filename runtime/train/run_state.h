@@ -29,6 +29,7 @@ struct RunState
   void enter_micro_batch();
   void leave_micro_batch();
   bool micro_batches_ended() const;
+  std::size_t micro_batches_contributed() const;
   // The samples of the present micro-batch, as the loop gets them.
   const Samples& current_samples(bool with_seeds);
   // A loader gives the loop these, which it has loaded before.

@@ -219,9 +219,63 @@ void expect_misuse(const std::function<void(ToyWorker&, Step&)>& loop, const std
       absl::StatusCode::kFailedPrecondition, text);
 }
 
+// A loop that ends by `break`, or that finishes the step from within.
+TEST(TrainLoop, MayBeLeftOnceTheLastMicroBatchIsIn)
+{
+  ToyWorker plain(toy_options(4), 3);
+  train(*plain.run, *plain.net);
+  for (const bool finish_within : {false, true})
+  {
+    RunOptions options = toy_options(4);
+    options.event_log_directory = "somewhere";  // the engine's business, and this one writes none
+    ToyWorker worker(options, 3);
+    for (auto& step : worker.run->steps())
+    {
+      std::uint64_t done = 0;
+      for (auto& micro : step)
+      {
+        micro.backward(worker.loss(micro), micro.size());
+        done += micro.size();
+        if (done < step.samples()) continue;
+        if (!finish_within) break;
+        EXPECT_EQ(step.finish(), StepResult::kApplied);
+      }
+      if (!finish_within)
+      {
+        EXPECT_EQ(step.finish(), StepResult::kApplied);
+      }
+      EXPECT_EQ(worker.job.contribution.samples, 8u);
+      EXPECT_EQ(worker.job.contribution.weight, 8.0);
+      ASSERT_EQ(worker.job.received.size(), 1u);
+      EXPECT_EQ(worker.job.received[0].size(), 8u);
+    }
+    expect_equal(worker.net->parameters(), plain.net->parameters());
+  }
+}
+
 TEST(TrainRefuses, LoopsThatWouldLoseSamples)
 {
   expect_misuse([](ToyWorker&, Step& step) { step.finish(); }, "0 of 2 micro-batches");
+  expect_misuse(
+      [](ToyWorker& worker, Step& step) {
+        for (auto& micro : step)
+        {
+          micro.backward(worker.loss(micro), micro.size());
+          break;
+        }
+        step.finish();
+      },
+      "1 of 2 micro-batches");
+  expect_misuse(
+      [](ToyWorker& worker, Step& step) {
+        for (auto& micro : step)
+        {
+          if (micro.number() == 1) break;
+          micro.backward(worker.loss(micro), micro.size());
+        }
+        step.finish();
+      },
+      "1 of 2 micro-batches");
   expect_misuse([](ToyWorker&, Step&) {}, "call step.finish()");
   expect_misuse(
       [](ToyWorker&, Step& step) {

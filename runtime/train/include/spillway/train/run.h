@@ -84,7 +84,8 @@ class Step
 
   // All workers go on without applying this step; its samples are used up.
   void veto();
-  // Reduces, votes, applies exactly once. Throws Error if a micro-batch had no backward().
+  // Reduces, votes, applies exactly once. Throws Error if a micro-batch had no backward(); the loop
+  // over them may be left by `break` after the last one's.
   StepResult finish();
   // Mean over all workers, after finish(). Not defined for an aborted step.
   double loss() const;
