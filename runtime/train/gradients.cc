@@ -288,10 +288,11 @@ double Gradients::sum_of_squares() const
       total += internal::sum_of_squares(
           absl::Span<const double>(reinterpret_cast<const double*>(data), bucket.count));
     else
+      // Squares of bf16 may be beyond fp32.
       total += flat_view(bucket.reduced, tensor_type(bucket.type))
-                   .to(at::kFloat)
+                   .to(at::kDouble)
                    .square_()
-                   .sum(at::kDouble)
+                   .sum()
                    .item<double>();
   }
   return total;
@@ -307,7 +308,11 @@ void Gradients::scale(double factor)
     else if (bucket.type == comm::DType::kFp64)
       internal::scale(absl::Span<double>(reinterpret_cast<double*>(data), bucket.count), factor);
     else
-      flat_view(bucket.reduced, tensor_type(bucket.type)).mul_(factor);
+    {
+      // mul_() in a narrow type would round the factor to it first: 1e-8 to 0 in fp16.
+      at::Tensor narrow = flat_view(bucket.reduced, tensor_type(bucket.type));
+      narrow.copy_(narrow.to(at::kFloat).mul_(factor));
+    }
   }
 }
 

@@ -191,7 +191,11 @@ OptimizerUpdate::Item OptimizerUpdate::make_item(std::size_t group, const at::Te
     item.state = &state;
   }
   for (at::Tensor& part : memory) item.memory.emplace_back(std::move(part), stage);
-  item.plain = lies_plain(tensor, item.memory);
+  // On CPUs libtorch's fused SGD leaves narrow parameters as they are and reads momenta from
+  // nowhere.
+  const bool widened = kind_ == Kind::kSgd && tensor.device().is_cpu() && tensor.itemsize() == 2;
+  item.kernel_type = widened ? at::kFloat : tensor.scalar_type();
+  item.plain = !widened && lies_plain(tensor, item.memory);
   item.counter = counters_.size();
   counters_.push_back(steps);
   return item;
@@ -411,18 +415,19 @@ void OptimizerUpdate::Chosen::clear()
   copies.clear();
 }
 
-// Fused kernels take tensors for runs of memory in one order: what is none goes in as a copy.
+// Fused kernels take tensors for runs of memory in one order: what is none goes in as a copy, and
+// so does what has another type than the kernel.
 void OptimizerUpdate::choose(const List& list, std::size_t index, const at::Tensor& gradient)
 {
   const Item& item = list.items[index];
   const auto dense = [&](const at::Tensor& tensor) {
     if (item.plain) return tensor;
-    at::Tensor copy = tensor.contiguous();
+    at::Tensor copy = tensor.to(item.kernel_type).contiguous();
     if (!copy.is_same(tensor)) chosen_.copies.emplace_back(tensor, copy);
     return copy;
   };
   chosen_.parameters.push_back(dense(item.tensor));
-  chosen_.gradients.push_back(item.plain ? gradient : gradient.contiguous());
+  chosen_.gradients.push_back(item.plain ? gradient : gradient.to(item.kernel_type).contiguous());
   for (std::size_t m = 0; m < item.memory.size(); ++m)
     chosen_.memory[m].push_back(dense(item.memory[m].live()));
   chosen_.steps.push_back(list.step_of_item[index]);
@@ -446,17 +451,24 @@ void OptimizerUpdate::apply_fused(List& list, const Gradients& gradients)
       if (!gradient.defined() || is_first != first || item.tensor.numel() == 0) continue;
       step_values[i] = static_cast<float>(counters_[item.counter] + 1);
       choose(list, i, gradient);
+      // One after the other, or there would be wide copies of all at once.
+      if (item.kernel_type != item.tensor.scalar_type()) run_chosen(list, first);
     }
-    if (chosen_.parameters.empty()) continue;
     if (!list.steps.is_same(steps)) list.steps.copy_(steps);
-    if (kind_ == Kind::kSgd)
-      run_sgd(list, first);
-    else
-      run_adam(list);
-    for (const auto& [tensor, copy] : chosen_.copies) tensor.copy_(copy);
+    run_chosen(list, first);
   }
   for (const Item& item : list.items)
     if (gradients.reduced(item.trained).defined()) ++counters_[item.counter];
+}
+
+void OptimizerUpdate::run_chosen(const List& list, bool first)
+{
+  if (chosen_.parameters.empty()) return;
+  if (kind_ == Kind::kSgd)
+    run_sgd(list, first);
+  else
+    run_adam(list);
+  for (const auto& [tensor, copy] : chosen_.copies) tensor.copy_(copy);
   chosen_.clear();
 }
 

@@ -67,7 +67,8 @@ class OptimizerUpdate
     torch::optim::OptimizerParamState* state = nullptr;
     std::vector<HostTensor> memory;  // exp_avg, exp_avg_sq, max_exp_avg_sq; or momentum_buffer
     std::size_t counter = 0;         // index in counters_
-    bool plain = false;  // parameter and memory lie dense in one order, as fused kernels need it
+    at::ScalarType kernel_type{};    // what a fused kernel computes it in
+    bool plain = false;  // parameter and memory are as fused kernels need them: dense in one order
   };
   // Items of one parameter group, element type and device: what a fused kernel takes at once.
   struct List
@@ -96,6 +97,7 @@ class OptimizerUpdate
   void set_rate(std::uint64_t step);
   void apply_plain(const Gradients& gradients);
   void apply_fused(List& list, const Gradients& gradients);
+  void run_chosen(const List& list, bool first);
   void run_adam(const List& list);
   void run_sgd(const List& list, bool first);
   void choose(const List& list, std::size_t index, const at::Tensor& gradient);

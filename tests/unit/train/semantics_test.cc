@@ -190,6 +190,67 @@ TEST(TrainStep, ClipsByTheGlobalNormOfTheMean)
   EXPECT_NEAR(std::sqrt(squares), 0.01, 1e-4);
 }
 
+// The square of such a gradient is beyond fp32.
+TEST(TrainStep, ClipsBfloat16GradientsOfAnySize)
+{
+  RunOptions options = toy_options(1);
+  options.clip_norm = 0.5;
+  FakeJob job;
+  auto net = make_net();
+  net->to(at::kBFloat16);
+  SGD optimizer(net->parameters(), SGDOptions(1.0));
+  auto run = Runtime::with_engine("toy", job.factory())
+                 .start(TrainState(net, optimizer), toy_data(), options);
+  job.others = [](engine::StepTotals& totals, auto& sums) {
+    totals.used_parameters.clear();
+    constexpr std::uint16_t kHuge = 0x61ad;  // 4e20
+    for (std::size_t i = 0; i + 1 < sums[0].size(); i += 2)
+      std::memcpy(&sums[0][i], &kHuge, sizeof kHuge);
+  };
+  const auto before = copy_of(net->parameters());
+  for (auto& step : run.steps())
+  {
+    for (auto& micro : step)
+      micro.backward(loss_sum(net->forward(inputs(micro.indices()).to(at::kBFloat16))),
+                     micro.size());
+    EXPECT_EQ(step.finish(), StepResult::kApplied);
+  }
+  double squares = 0;
+  for (std::size_t i = 0; i < before.size(); ++i)
+    squares += (net->parameters()[i].to(at::kDouble) - before[i].to(at::kDouble))
+                   .square()
+                   .sum()
+                   .item<double>();
+  EXPECT_NEAR(std::sqrt(squares), 0.5, 0.05);
+}
+
+// The scale may pass what the type of the loss can hold: an overflow like any other.
+TEST(TrainStep, LowersALossScaleThatALossOfFp16CannotHold)
+{
+  RunOptions options = toy_options(8);
+  options.loss_scaling = LossScaling{.initial = 1 << 21, .growth_interval = 100};
+  FakeJob job;
+  auto net = make_net();
+  net->to(at::kHalf);
+  SGD optimizer(net->parameters(), SGDOptions(0.01));
+  auto run = Runtime::with_engine("toy", job.factory())
+                 .start(TrainState(net, optimizer), toy_data(), options);
+  const auto before = copy_of(net->parameters());
+  std::vector<StepResult> results;
+  for (auto& step : run.steps())
+  {
+    for (auto& micro : step)
+      micro.backward(loss_sum(net->forward(inputs(micro.indices()).to(at::kHalf))).to(at::kHalf),
+                     micro.size());
+    results.push_back(step.finish());
+    // 2^21 over a batch of 8 samples is 2^18; what fp16 holds ends below 2^16.
+    if (step.number() == 3) expect_equal(net->parameters(), before);
+  }
+  for (std::size_t i = 0; i < 3; ++i) EXPECT_EQ(results[i], StepResult::kSkipped) << i;
+  EXPECT_EQ(results.back(), StepResult::kApplied);
+  EXPECT_LE(*job.values<double>("loss_scale"), 1 << 18);
+}
+
 TEST(TrainStep, TrainsBfloat16Parameters)
 {
   FakeJob job;
