@@ -24,7 +24,7 @@ packages=(
   clang-format                                                                          # tests/tidy
   libabsl-dev libssl-dev libspdlog-dev libxxhash-dev nlohmann-json3-dev zlib1g-dev      # runtime/base
   libgrpc++-dev libprotobuf-dev protobuf-compiler protobuf-compiler-grpc libsqlite3-dev # runtime/coordinator
-  libhwy-dev libhwloc-dev                                                               # kernels, comm
+  libhwy-dev libisal-dev libhwloc-dev                                                   # kernels, comm
   liburing-dev                                                                          # checkpoint
   libcli11-dev libyaml-cpp-dev                                                          # launcher
   libgtest-dev libgmock-dev libbenchmark-dev                                            # tests
