@@ -8,6 +8,7 @@
 #include <cmath>
 #include <tuple>
 
+#include "hwy/targets.h"
 #include "inputs.h"
 #include "spillway/base/rng.h"
 
@@ -22,28 +23,48 @@ bool is_exact(CodecId id)
   return id == CodecId::kQ8 || id == CodecId::kQ4 || id == CodecId::kRaw32 || id == CodecId::kRaw16;
 }
 
-class Coder : public testing::TestWithParam<std::tuple<int, Backend>>
+// The reference, and the vector code for every instruction set that this machine has.
+struct Way
 {
- protected:
-  Codec codec() const { return all_codecs()[static_cast<std::size_t>(std::get<0>(GetParam()))]; }
-  EncodeOptions encoding(int threads = 1) const { return {std::get<1>(GetParam()), threads}; }
-  DecodeOptions decoding(int threads = 1) const
-  {
-    return {std::get<1>(GetParam()), threads, false};
-  }
+  Backend backend = Backend::kReference;
+  std::int64_t target = 0;
 };
-
-std::string name_of_case(const testing::TestParamInfo<std::tuple<int, Backend>>& info)
+std::vector<Way> all_ways()
 {
-  const Codec codec = all_codecs()[static_cast<std::size_t>(std::get<0>(info.param))];
-  return std::string(name_of(codec.id)) +
-         (std::get<1>(info.param) == Backend::kReference ? "_reference" : "_simd");
+  std::vector<Way> out = {{}};
+  for (const std::int64_t target : hwy::SupportedAndGeneratedTargets())
+    out.push_back({Backend::kSimd, target});
+  return out;
+}
+std::string name_of(const Way& way)
+{
+  return way.backend == Backend::kReference ? "reference" : hwy::TargetName(way.target);
+}
+void use(const Way& way)
+{
+  hwy::SetSupportedTargetsForTest(way.target);
+  hwy::GetChosenTarget().Update(hwy::SupportedTargets());
 }
 
+class Coder : public testing::TestWithParam<std::tuple<int, Way>>
+{
+ protected:
+  void SetUp() override { use(way()); }
+  void TearDown() override { use({}); }
+  const Way& way() const { return std::get<1>(GetParam()); }
+  Codec codec() const { return all_codecs()[static_cast<std::size_t>(std::get<0>(GetParam()))]; }
+  EncodeOptions encoding(int threads = 1) const { return {way().backend, threads}; }
+  DecodeOptions decoding(int threads = 1) const { return {way().backend, threads, false}; }
+};
+
 INSTANTIATE_TEST_SUITE_P(All, Coder,
-                         testing::Combine(testing::Range(0, 8),
-                                          testing::Values(Backend::kReference, Backend::kSimd)),
-                         name_of_case);
+                         testing::Combine(testing::Range(0, 8), testing::ValuesIn(all_ways())),
+                         [](const auto& info) {
+                           const Codec codec =
+                               all_codecs()[static_cast<std::size_t>(std::get<0>(info.param))];
+                           return std::string(name_of(codec.id)) + "_" +
+                                  name_of(std::get<1>(info.param));
+                         });
 
 TEST_P(Coder, WhatIsDecodedAndWhatIsLeftAreTheWhole)
 {
@@ -259,10 +280,14 @@ TEST_P(Coder, ALeftOutFrameGivesItsValuesBack)
   }
 }
 
-class Peers : public testing::TestWithParam<Backend>
+class Peers : public testing::TestWithParam<Way>
 {
+ protected:
+  void SetUp() override { use(GetParam()); }
+  void TearDown() override { use({}); }
 };
-INSTANTIATE_TEST_SUITE_P(All, Peers, testing::Values(Backend::kReference, Backend::kSimd));
+INSTANTIATE_TEST_SUITE_P(All, Peers, testing::ValuesIn(all_ways()),
+                         [](const auto& info) { return name_of(info.param); });
 
 TEST_P(Peers, AreAddedInTheirOrderWithTheirWeights)
 {
@@ -284,7 +309,7 @@ TEST_P(Peers, AreAddedInTheirOrderWithTheirWeights)
     for (std::size_t i = 0; i < count; ++i)
       wanted[i] = std::fmaf(weights[p], decoded[i], wanted[i]);
   }
-  ASSERT_TRUE(decode(from, absl::MakeSpan(out), {GetParam(), 1, true}).ok());
+  ASSERT_TRUE(decode(from, absl::MakeSpan(out), {GetParam().backend, 1, true}).ok());
   for (std::size_t i = 0; i < count; ++i) ASSERT_EQ(out[i], wanted[i]) << i;
 }
 
