@@ -43,7 +43,7 @@ inline std::uint64_t encode_one(const EncodeJob& job, std::uint64_t t, const Til
   HWY_ALIGN float loaded[kTileElements];
   const float* a = static_cast<const float*>(source.values);
   // Plain numbers that lie well need no copy.
-  if (input.type != SourceType::kFp32 || source.residual != nullptr || !is_aligned(a))
+  if (input.type != SourceType::kFp32 || source.residual != nullptr || !is_aligned(a) || is_tk(id))
   {
     load_tile(input.type, source, input.beta, loaded);
     a = loaded;
@@ -54,7 +54,7 @@ inline std::uint64_t encode_one(const EncodeJob& job, std::uint64_t t, const Til
   {
     const TkPlaces places{first, second, tile_of(job.payload, job.layout, 2, t),
                           tile_of(job.payload, job.layout, 3, t)};
-    return encode_record(a, source, tk_shape(id), guess, places) ? 1 : 0;
+    return encode_record(loaded, source, tk_shape(id), guess, places) ? 1 : 0;
   }
   if (id == CodecId::kQ8) return encode_blocks<CodecId::kQ8, 256, 8>(a, source, first, second);
   if (id == CodecId::kQ4) return encode_blocks<CodecId::kQ4, 64, 4>(a, source, first, second);

@@ -12,7 +12,6 @@
 #include <bit>
 #include <numeric>
 
-#include "hwy/cache_control.h"
 #include "hwy/highway.h"
 #include "simd/encode_inl.h"
 #include "tk_record.h"
@@ -59,6 +58,9 @@ HWY_INLINE std::int32_t find_bound(const std::int32_t* magnitudes, std::size_t k
 
 struct Candidates
 {
+  // Room for a whole vector behind the last one.
+  HWY_ALIGN std::int32_t magnitudes[kTileElements + 16];
+  HWY_ALIGN std::int32_t indices[kTileElements + 16];
   // Magnitude, then the index from behind: the order of keys is the order of preference.
   std::uint64_t keys[kTileElements];
   std::size_t count = 0;
@@ -68,17 +70,28 @@ HWY_INLINE void collect(const std::int32_t* HWY_RESTRICT magnitudes, std::int32_
                         Candidates& out)
 {
   const auto below = hn::Set(kInts, bound - 1);
-  out.count = 0;
+  auto index = hn::Iota(kInts, 0);
+  const auto step = hn::Set(kInts, static_cast<std::int32_t>(hn::Lanes(kInts)));
+  std::size_t count = 0;
   for (std::size_t i = 0; i < kTileElements; i += hn::Lanes(kInts))
   {
-    const auto above = hn::Gt(hn::Load(kInts, magnitudes + i), below);
-    if (hn::AllFalse(kInts, above)) continue;
-    for (std::size_t j = i; j < i + hn::Lanes(kInts); ++j)
+    const auto values = hn::Load(kInts, magnitudes + i);
+    const auto above = hn::Gt(values, below);
+    if (!hn::AllFalse(kInts, above))
     {
-      if (magnitudes[j] < bound) continue;
-      out.keys[out.count++] = static_cast<std::uint64_t>(magnitudes[j]) << 12 | (4095 - j);
+      // In registers: compressing into memory is slow on some processors.
+      hn::StoreU(hn::Compress(values, above), kInts, out.magnitudes + count);
+      hn::StoreU(hn::Compress(index, above), kInts, out.indices + count);
+      count += hn::CountTrue(kInts, above);
     }
+    index = hn::Add(index, step);
   }
+  for (std::size_t i = 0; i < count; ++i)
+  {
+    out.keys[i] = static_cast<std::uint64_t>(out.magnitudes[i]) << 12 |
+                  static_cast<std::uint64_t>(4095 - out.indices[i]);
+  }
+  out.count = count;
 }
 
 // Fills record.indices; `guess` is the bound of the tile before and becomes this one's.
@@ -133,8 +146,9 @@ HWY_INLINE void choose_levels(const float* a, int kept, std::uint32_t most, TkRe
   record.upper = level_of(upper_sum, upper_count, most);
 }
 
-// One tile; returns whether it is poisoned. `guess` is carried from tile to tile.
-HWY_INLINE bool encode_record(const float* a, const TileSource& source, const TkShape& shape,
+// One tile; returns whether it is poisoned. `guess` is carried from tile to tile. With error
+// feedback `a` becomes the residual.
+HWY_INLINE bool encode_record(float* a, const TileSource& source, const TkShape& shape,
                               std::int32_t& guess, const TkPlaces& places)
 {
   TkRecord record;
@@ -153,19 +167,20 @@ HWY_INLINE bool encode_record(const float* a, const TileSource& source, const Tk
   }
   write_tk(shape, record, places);
   if (source.new_residual == nullptr) return is_poison(most);
+  if (!empty)
+  {
+    const float lower = widen_bf16(record.lower), upper = widen_bf16(record.upper);
+    for (int i = 0; i < shape.kept; ++i)
+    {
+      float& left = a[record.indices[i]];
+      left = sub_rn(left, tk_value(record.codes[i], lower, upper));
+    }
+  }
   const float* const left = is_poison(most) ? source.residual : a;
   const bool aligned = is_aligned(source.new_residual);
   for (std::size_t i = 0; i < kTileElements; i += hn::Lanes(kFloats))
     store_residual(hn::LoadU(kFloats, left + i), source.new_residual + i, aligned);
-  if (empty) return is_poison(most);
-  const float lower = widen_bf16(record.lower), upper = widen_bf16(record.upper);
-  hwy::FlushStream();
-  for (int i = 0; i < shape.kept; ++i)
-  {
-    const std::size_t at = record.indices[i];
-    source.new_residual[at] = sub_rn(a[at], tk_value(record.codes[i], lower, upper));
-  }
-  return false;
+  return is_poison(most);
 }
 
 }  // namespace spillway::kernels::HWY_NAMESPACE
