@@ -8,6 +8,7 @@ import statistics
 import measure
 from measure import ROOT, Row, Samples, run_json
 import job
+import rows_codec
 from processes import boot_ns
 
 MLP = "MLP 784-256-10, batch 64, AdamW, 1 thread a worker"
@@ -129,4 +130,4 @@ ROWS = [
         lambda s: s.value <= 1024, lambda b: membership(b, "announced_bytes_max")),
     Row("core.vote_2p", "vote of 2 members on one host, hashes and a bitmap of 1,000 parameters", "us", "<= 100",
         lambda s: s.value <= 100, vote),
-]
+] + rows_codec.ROWS
