@@ -29,6 +29,7 @@ OWNERS = [
     (r"google/|.*\.pb\.h$", r"protobuf::", "protobuf", ("runtime/coordinator",)),
     (r"sqlite3", r"PkgConfig::sqlite3", "SQLite", ("runtime/coordinator",)),
     (r"(torch|ATen|c10|caffe2)/", r"spillway::torch\b", "libtorch", ("runtime/train", "examples")),
+    (r"isa-l", r"PkgConfig::isal", "ISA-L", ("kernels",)),
     (r"hwy/", r"(PkgConfig::libhwy|hwy::)", "Highway", ("kernels",)),
     (r"(cuda|cuda_\w+|cublas\w*|cuda/.*)(\.h)?$", r"CUDA::", "CUDA", ("kernels", "comm")),
     (r"(ucp|uct|ucs|ucm)/", r"spillway::ucx\b", "UCX", ("comm/ucx", "comm/CMakeLists.txt")),

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
 
 #include "inputs.h"
+#include "spillway/base/environment.h"
 
 // Committed bytes of version 1 of every codec: what was written once is written for ever. The files
 // and their sums never change; another meaning of bytes is another version and other files. With
@@ -21,8 +21,7 @@ constexpr std::size_t kCount = kTileElements + 1300;
 
 fs::path folder()
 {
-  const char* const path = std::getenv("SPILLWAY_GOLDEN");
-  return path == nullptr ? fs::path("tests/golden") : fs::path(path);
+  return environment("SPILLWAY_GOLDEN").value_or("tests/golden");
 }
 
 std::string read_file(const fs::path& path)
@@ -42,7 +41,7 @@ std::string as_text(const std::vector<float>& values)
 std::string golden(const std::string& name, const std::string& bytes)
 {
   const fs::path path = folder() / name;
-  if (std::getenv("SPILLWAY_WRITE_GOLDEN") != nullptr && !fs::exists(path))
+  if (environment("SPILLWAY_WRITE_GOLDEN") && !fs::exists(path))
     std::ofstream(path, std::ios::binary) << bytes;
   EXPECT_TRUE(fs::exists(path)) << path;
   return read_file(path);
