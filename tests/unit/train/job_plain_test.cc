@@ -170,7 +170,10 @@ TEST_F(PlainJob, EndsAsAPlainLoopAfterADeathALeaveAndAJoin)
   std::latch alone(1);
   bool called = false;
   std::uint64_t joined_at = 0;
+  std::atomic<std::uint64_t> reached{0};  // the first one's step
   start([&](spillway::Run& run, Step& step) {
+    reached = step.number();
+    reached.notify_all();
     if (left && run.size() == 1 && !called)
     {
       called = true;
@@ -185,7 +188,10 @@ TEST_F(PlainJob, EndsAsAPlainLoopAfterADeathALeaveAndAJoin)
     return false;
   });
   start([&](spillway::Run& run, Step& step) {
-    return step.number() >= 10 && run.size() == 3 && !died.exchange(true);
+    if (step.number() < 10 || run.size() < 3) return false;
+    // In a step that the first one has begun, so that it sees it aborted.
+    for (std::uint64_t at = reached; at < step.number(); at = reached) reached.wait(at);
+    return !died.exchange(true);
   });
   alone.wait();
   start([](spillway::Run&, Step&) { return false; });
