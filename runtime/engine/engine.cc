@@ -153,20 +153,32 @@ coordinator::WorkerHello EngineImpl::hello() const
   hello.pid = getpid();
   hello.host = services_.host;
   hello.peer_address = transport_->address();
-  std::uint64_t hash = table_.layout_hash();
   for (const StateEntry& entry : table_.entries())
     hello.spec.tensors.push_back({.name = entry.name, .type = entry.dtype, .shape = entry.shape});
-  for (const BucketSpec& bucket : buckets_)
-    hash = hash_combine(hash_combine(hash, static_cast<std::uint64_t>(bucket.type)), bucket.count);
-  for (const DataPart& part : options_.data.parts)
-    hash = hash_combine(hash_combine(hash, content_hash(as_bytes(part.name))), part.size);
-  hash = hash_combine(hash, options_.data.seed);
-  hash = hash_combine(hash, options_.parameter_count);
-  hello.spec.hash = hash_combine(hash, options_.last_step.value_or(StepId()).value());
+  hello.spec.terms = terms();
+  hello.spec.hash = table_.layout_hash();
+  for (const std::string& term : hello.spec.terms)
+    hello.spec.hash = hash_combine(hello.spec.hash, content_hash(as_bytes(term)));
   hello.spec.global_batch = options_.data.global_batch;
   hello.spec.data_set_size = data_.samples();
   hello.spec.arithmetic_class = options_.arithmetic_class;
   return hello;
+}
+
+// What must be equal at all members beside the registered state; the longest list is the last.
+std::vector<std::string> EngineImpl::terms() const
+{
+  std::vector<std::string> terms;
+  for (const DataPart& part : options_.data.parts)
+    terms.push_back(absl::StrCat("data part '", part.name, "' of ", part.size, " samples"));
+  terms.push_back(absl::StrCat("data seed ", options_.data.seed));
+  terms.push_back(options_.last_step ? absl::StrCat("last step ", options_.last_step->value())
+                                     : std::string("no last step"));
+  terms.push_back(absl::StrCat(options_.parameter_count, " trained parameters"));
+  for (std::size_t i = 0; i < buckets_.size(); ++i)
+    terms.push_back(absl::StrCat("bucket ", i, " of ", buckets_[i].count, " ",
+                                 comm::name_of(buckets_[i].type)));
+  return terms;
 }
 
 // The link outlives the engine, so its calls go through a gate that the destructor closes.

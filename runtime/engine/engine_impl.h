@@ -88,6 +88,7 @@ class EngineImpl final : public Engine
 
   // engine.cc
   coordinator::WorkerHello hello() const;
+  std::vector<std::string> terms() const;
   coordinator::LinkCallbacks link_callbacks();
   LinkContext link_context();
   std::unique_ptr<Copier> make_copier();

@@ -16,8 +16,9 @@ void to_wire(const coordinator::TensorSpec& in, TensorSpec* out)
 
 void to_wire(const coordinator::JobSpec& in, JobSpec* out)
 {
-  const auto& [tensors, hash, global_batch, data_set_size, arithmetic_class] = in;
+  const auto& [tensors, terms, hash, global_batch, data_set_size, arithmetic_class] = in;
   for (const coordinator::TensorSpec& tensor : tensors) to_wire(tensor, out->add_tensors());
+  out->mutable_terms()->Add(terms.begin(), terms.end());
   out->set_hash(hash);
   out->set_global_batch(global_batch);
   out->set_data_set_size(data_set_size);
@@ -30,6 +31,7 @@ void from_wire(const JobSpec& in, coordinator::JobSpec* out)
   for (const TensorSpec& tensor : in.tensors())
     out->tensors.push_back(
         {tensor.name(), tensor.type(), {tensor.shape().begin(), tensor.shape().end()}});
+  out->terms.assign(in.terms().begin(), in.terms().end());
   out->hash = in.hash();
   out->global_batch = in.global_batch();
   out->data_set_size = in.data_set_size();

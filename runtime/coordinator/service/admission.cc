@@ -58,6 +58,15 @@ std::string first_difference(const std::vector<TensorSpec>& here,
   return {};
 }
 
+std::string first_difference(const std::vector<std::string>& here,
+                             const std::vector<std::string>& there)
+{
+  const auto [mine, other] = std::mismatch(here.begin(), here.end(), there.begin(), there.end());
+  if (mine == here.end() && other == there.end()) return {};
+  return absl::StrCat(mine == here.end() ? "nothing more" : *mine, " here, ",
+                      other == there.end() ? "nothing more" : *other, " there");
+}
+
 absl::Status admit_worker(const AdmissionRule& rule, const WorkerHello& hello)
 {
   const std::string who =
@@ -97,11 +106,13 @@ absl::Status admit_worker(const AdmissionRule& rule, const WorkerHello& hello)
         rule.spec->arithmetic_class, "' there would not give equal bits; use equal devices, ",
         "libtorch builds, CPU capability and thread counts (ATEN_CPU_CAPABILITY and ",
         "OMP_NUM_THREADS set the last two)"));
-  if (spec.hash != rule.spec->hash)
-    return absl::InvalidArgumentError(absl::StrCat(
-        where, ": optimizers, data parts or bucket layout differ (", absl::Hex(spec.hash),
-        " here, ", absl::Hex(rule.spec->hash), " there); start every worker with one program"));
-  return absl::OkStatus();
+  if (spec.hash == rule.spec->hash) return absl::OkStatus();
+  if (std::string difference = first_difference(spec.terms, rule.spec->terms); !difference.empty())
+    return absl::InvalidArgumentError(
+        absl::StrCat(where, ": ", difference, "; start every worker with the same options"));
+  return absl::InvalidArgumentError(absl::StrCat(
+      where, ": the kinds or sizes of its registered state differ (", absl::Hex(spec.hash),
+      " here, ", absl::Hex(rule.spec->hash), " there); start every worker with one program"));
 }
 
 absl::Status admit_node(const AdmissionRule& rule, const NodeHello& hello)

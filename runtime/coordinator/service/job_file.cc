@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Format, version 1, all numbers little-endian:
+// Format, version 2, all numbers little-endian:
 //   u32 magic, u32 version, then the fields of JobFile in the order of the struct, u8 whether a
 //   record follows and its bytes as a text, u64 hash of all before. Lists are a u32 count and their
 //   entries, an optional is a u8 and the value, durations are i64 nanoseconds.
@@ -11,7 +11,7 @@ namespace spillway::coordinator {
 namespace {
 
 constexpr std::uint32_t kMagic = 0x66776c53;
-constexpr std::uint32_t kVersion = 1;
+constexpr std::uint32_t kVersion = 2;
 constexpr std::uint32_t kMostEntries = 1 << 20;
 
 void put(ByteWriter& out, const JobOptions& options)
@@ -35,6 +35,8 @@ void put(ByteWriter& out, const JobSpec& spec)
     out.number(static_cast<std::uint32_t>(tensor.shape.size()));
     for (std::int64_t size : tensor.shape) out.number(size);
   }
+  out.number(static_cast<std::uint32_t>(spec.terms.size()));
+  for (const std::string& term : spec.terms) out.text(term);
   out.number(spec.hash);
   out.number(spec.global_batch);
   out.number(spec.data_set_size);
@@ -144,6 +146,7 @@ JobSpec read_spec(Fields& in)
       tensor.shape.push_back(in.number<std::int64_t>());
     spec.tensors.push_back(std::move(tensor));
   }
+  for (std::uint32_t n = in.count(); n > 0 && in.ok(); --n) spec.terms.push_back(in.text());
   spec.hash = in.number<std::uint64_t>();
   spec.global_batch = in.number<std::uint64_t>();
   spec.data_set_size = in.number<std::uint64_t>();

@@ -20,6 +20,7 @@ WorkerHello good_worker()
   hello.host = "alpha";
   hello.peer_address = "127.0.0.1:5000";
   hello.spec.tensors = {{"fc.weight", "float32", {256, 784}}, {"fc.bias", "float32", {256}}};
+  hello.spec.terms = {"data seed 5", "bucket 0 of 60 fp32"};
   hello.spec.hash = 0xabc;
   hello.spec.global_batch = 64;
   hello.spec.data_set_size = 60000;
@@ -104,7 +105,11 @@ TEST(AdmissionTest, RefusesOtherHyperparameters)
 {
   WorkerHello hash = good_worker();
   hash.spec.hash = 0xdef;
-  expect_refused(hash, kInvalid, {"optimizers", "def", "abc"});
+  expect_refused(hash, kInvalid, {"kinds or sizes", "def", "abc"});
+  hash.spec.terms = {"data seed 5", "bucket 0 of 60 bf16"};
+  expect_refused(hash, kInvalid, {"bucket 0 of 60 bf16 here, bucket 0 of 60 fp32 there"});
+  hash.spec.terms.pop_back();
+  expect_refused(hash, kInvalid, {"nothing more here, bucket 0 of 60 fp32 there"});
   WorkerHello batch = good_worker();
   batch.spec.global_batch = 128;
   expect_refused(batch, kInvalid, {"global batch is 128 here, 64 there"});

@@ -27,6 +27,7 @@ WorkerHello worker_hello(std::int64_t pid)
   hello.host = "alpha";
   hello.peer_address = "127.0.0.1:5000";
   hello.spec.tensors = {{"fc.weight", "float32", {256, 784}}, {"fc.bias", "float32", {256}}};
+  hello.spec.terms = {"data seed 5"};
   hello.spec.hash = 0xabc;
   hello.spec.global_batch = 64;
   hello.spec.data_set_size = 60000;

@@ -32,5 +32,7 @@ absl::Status admit_node(const AdmissionRule& rule, const NodeHello& hello);
 // [128,784] there"), or an empty string.
 std::string first_difference(const std::vector<TensorSpec>& here,
                              const std::vector<TensorSpec>& there);
+std::string first_difference(const std::vector<std::string>& here,
+                             const std::vector<std::string>& there);
 
 }  // namespace spillway::coordinator

@@ -32,8 +32,9 @@ struct TensorSpec
 struct JobSpec
 {
   std::vector<TensorSpec> tensors;
-  // Over everything else that must agree: bucket layout, optimizer kinds, data parts. The list
-  // above makes the usual difference readable; this finds the rest.
+  // Everything else that must agree, a line each in words: data, steps, bucket layout. This list
+  // and the one above make a difference readable; the hash, over both and more, decides.
+  std::vector<std::string> terms;
   std::uint64_t hash = 0;
   std::uint64_t global_batch = 0;
   std::uint64_t data_set_size = 0;

@@ -198,8 +198,10 @@ class Engine
 {
  public:
   // Registers and returns; the first begin_step() waits for the first epoch.
-  //   kInvalidArgument     sizes that do not fit each other, an empty data set
-  //   kFailedPrecondition  the job refuses this worker (other layout, arithmetic, protocol, job)
+  //   kInvalidArgument     sizes that do not fit each other, an empty data set; or the job refuses
+  //                        this worker, and says the first difference (state, buckets, data,
+  //                        arithmetic, version)
+  //   kFailedPrecondition  the job refuses it as one of another job, or of another life of it
   //   kUnavailable         the agent cannot be reached
   static absl::StatusOr<std::unique_ptr<Engine>> start(EngineOptions options, StateTable table,
                                                        std::vector<BucketSpec> buckets,
