@@ -138,6 +138,7 @@ void MembershipCore::Impl::on(const Tick&)
   watch_quiet_workers();
   watch_pairs();
   watch_progress();
+  watch_computing();
 }
 
 void MembershipCore::Impl::persist()
@@ -176,9 +177,9 @@ MonotonicTime MembershipCore::next_deadline() const
 {
   return impl_->next_deadline();
 }
-MembershipExplanation MembershipCore::explain(MonotonicTime) const
+MembershipExplanation MembershipCore::explain(MonotonicTime now) const
 {
-  return impl_->explain();
+  return impl_->explain(now);
 }
 const JobRecord& MembershipCore::record() const
 {
@@ -188,51 +189,18 @@ const JobRecord& MembershipCore::record() const
 std::vector<const char*> membership_branch_names()
 {
   return {
-      "abort.begins",
-      "abort.resumes_stored",
-      "active.planned",
-      "adopt.by_operator",
-      "adopt.unanimous",
-      "first.forms",
-      "first.waits",
-      "form.above_maximum",
-      "form.base_stands",
-      "form.below_minimum",
-      "form.forms",
-      "form.heirs_unheard",
-      "form.holder_unheard",
-      "form.leaves_out_pair",
-      "form.newest_applied",
-      "form.nobody_answers",
-      "form.number_dead",
-      "form.number_unheard",
-      "form.restarts_empty",
-      "form.rolls_forward",
-      "form.state_lost",
-      "greet.fenced",
-      "greet.new",
-      "greet.refused",
-      "greet.returns",
-      "job.below_minimum",
-      "job.finished",
-      "job.too_few",
-      "list.whole_again",
-      "pair.probe",
-      "pair.reached",
-      "pair.remembered",
-      "progress.evicts",
-      "publish.join",
-      "publish.keeps_holder",
-      "publish.leave",
-      "publish.plan",
-      "publish.replaces",
-      "release.leaver",
-      "silent.heard_again",
-      "silent.lease",
-      "silent.timeout",
-      "silent.told",
-      "status.ignored",
-      "worker.exited",
+      "abort.begins",        "abort.resumes_stored", "active.planned",      "adopt.by_operator",
+      "adopt.unanimous",     "first.forms",          "first.waits",         "form.above_maximum",
+      "form.base_stands",    "form.below_minimum",   "form.forms",          "form.heirs_unheard",
+      "form.holder_unheard", "form.leaves_out_pair", "form.newest_applied", "form.nobody_answers",
+      "form.number_dead",    "form.number_unheard",  "form.restarts_empty", "form.rolls_forward",
+      "form.state_lost",     "greet.fenced",         "greet.new",           "greet.refused",
+      "greet.returns",       "job.below_minimum",    "job.finished",        "job.too_few",
+      "list.whole_again",    "pair.probe",           "pair.reached",        "pair.remembered",
+      "progress.evicts",     "progress.nobody",      "publish.join",        "publish.keeps_holder",
+      "publish.leave",       "publish.plan",         "publish.replaces",    "release.leaver",
+      "silent.heard_again",  "silent.lease",         "silent.timeout",      "silent.told",
+      "status.ignored",      "worker.exited",
   };
 }
 

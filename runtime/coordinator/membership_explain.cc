@@ -4,7 +4,7 @@
 
 namespace spillway {
 
-MembershipExplanation MembershipCore::Impl::explain() const
+MembershipExplanation MembershipCore::Impl::explain(MonotonicTime now) const
 {
   MembershipExplanation out;
   out.lineage = record_.lineage;
@@ -25,7 +25,7 @@ MembershipExplanation MembershipCore::Impl::explain() const
     if ((worker->classes & kAwaited) != 0) out.waiting_for.push_back(worker->id);
   }
   if (out.waiting_for.empty()) out.waiting_for = waiting_for_;
-  out.next = next_in_words();
+  out.next = next_in_words(now);
   for (WorkerId worker : out.waiting_for)
     if (const Worker* found = find(worker);
         found != nullptr && !found->connected && out.advice.size() < 8)
@@ -40,7 +40,7 @@ MembershipExplanation MembershipCore::Impl::explain() const
   return out;
 }
 
-std::string MembershipCore::Impl::next_in_words() const
+std::string MembershipCore::Impl::next_in_words(MonotonicTime now) const
 {
   if (record_.ended != EndReason::kRunning)
     return absl::StrCat("nothing: the job is over (", end_reason_name(record_.ended),
@@ -52,6 +52,8 @@ std::string MembershipCore::Impl::next_in_words() const
   if (record_.pending)
     return absl::StrCat("number ", record_.pending.value(),
                         " becomes active after the first step for which everybody has prepared it");
+  if (computing_ && computing_->told && nobody_hands_in(now))
+    return absl::StrCat("waits: ", nobody_in_words(now));
   if (!parting_.empty()) return "leavers are released after the first step without them";
   return absl::StrCat("training goes on in ", record_.newest.value());
 }

@@ -32,7 +32,7 @@ class MembershipCore::Impl
 
   std::vector<MembershipAction> step(const MembershipEvent& event, MonotonicTime now);
   MonotonicTime next_deadline() const;
-  MembershipExplanation explain() const;
+  MembershipExplanation explain(MonotonicTime now) const;
   const JobRecord& record() const { return record_; }
 
  private:
@@ -65,7 +65,7 @@ class MembershipCore::Impl
     std::optional<LinkFault> counted_fault{};  // has made a pair already (P14)
     // P13
     std::uint64_t waits_in = 0;  // Progress::round in which it has said that it waits
-    MonotonicTime busy_until{};
+    std::optional<MonotonicTime> busy_until{};
 
     bool answers(Number abort) const
     {
@@ -103,6 +103,14 @@ class MembershipCore::Impl
     std::size_t waiting = 0;     // members that have handed in
     MonotonicTime last_report;
     Duration limit{};
+  };
+  struct Computing  // P13: some member computes long
+  {
+    StepId step;  // the newest that such a member has begun
+    MonotonicTime since;
+    MonotonicTime last_report;
+    Duration limit{};  // then nobody handing in is worth a word
+    bool told = false;
   };
 
   // membership.cc
@@ -200,17 +208,24 @@ class MembershipCore::Impl
   void adopt(bool by_operator);
 
   // membership_explain.cc
-  std::string next_in_words() const;
+  std::string next_in_words(MonotonicTime now) const;
 
   // membership_watch.cc
   void watch_quiet_workers();
   void watch_pairs();
   void remember_pair(WorkerId a, WorkerId b, const std::string& how);
   void remember_pairs_of_faults(const std::vector<Worker*>& answering);
+  void take_waiting(Worker& worker, const ProgressReport& report);
+  void take_computing(const ProgressReport& report);
+  bool nobody_hands_in(MonotonicTime now) const;
+  std::string nobody_in_words(MonotonicTime now) const;
+  MonotonicTime computing_deadline() const;
+  void watch_computing();
   void watch_progress();
   MonotonicTime progress_deadline() const;
   bool all_wait() const;
   void evict_who_lets_others_wait(const Progress& progress);
+  bool copies_base(const Worker& worker) const;
   void give_up_stalled_step();
 
   MembershipConfig config_;
@@ -242,6 +257,7 @@ class MembershipCore::Impl
   std::set<std::pair<MonotonicTime, WorkerId>> timers_;
   std::optional<Progress> progress_;
   std::uint64_t progress_rounds_ = 0;
+  std::optional<Computing> computing_;
   StepId stalled_step_;  // given up last although all had handed it in
   unsigned stalls_ = 0;  // how often in a row
   std::string stall_;    // why the next abort begins

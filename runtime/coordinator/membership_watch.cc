@@ -8,17 +8,23 @@
 namespace spillway {
 namespace {
 
-// A member that waits repeats its report each second; without one for this long nobody waits.
+// Reports are repeated each second; what is not said again for this long is over.
 constexpr Duration kReportIsFresh = std::chrono::seconds(3);
 constexpr int kProgressFactor = 10;
+constexpr int kNobodyFactor = 20;
 constexpr unsigned kMostDoublings = 6;
+
+bool is_fresh(MonotonicTime report, MonotonicTime now)
+{
+  return now - report <= kReportIsFresh;
+}
 
 }  // namespace
 
 MonotonicTime MembershipCore::Impl::next_deadline() const
 {
   if (record_.ended != EndReason::kRunning) return kForever;
-  MonotonicTime next = std::min(last_call_at_, progress_deadline());
+  MonotonicTime next = std::min({last_call_at_, progress_deadline(), computing_deadline()});
   if (!timers_.empty()) next = std::min(next, timers_.begin()->first);
   for (const auto& [pair, probe] : pairs_) next = std::min(next, probe.next);
   if (too_few_since_ != kForever)
@@ -106,20 +112,80 @@ void MembershipCore::Impl::on(const ProbeReported& event)
   pairs_.erase(at);
 }
 
-// P13. Only members that wait report, so a job that goes on costs nothing here.
+// P13. Only members that wait, compute long or are busy report, so a job that goes on costs nothing
+// here. What is said of the loop holds whatever number its last step was of.
 void MembershipCore::Impl::on(const ProgressReported& event)
 {
   Worker* worker = find(event.worker);
   const ProgressReport& report = event.report;
-  if (worker == nullptr || !worker->in_newest || report.number != record_.newest) return;
-  if (report.phase == ProgressReport::Phase::kBusy)
-    worker->busy_until = deadline_after(now_, report.busy_limit);
-  if (report.phase != ProgressReport::Phase::kHandedIn) return;
-  const bool stale = !progress_ || progress_->number != report.number ||
-                     progress_->step < report.step ||
-                     now_ - progress_->last_report > kReportIsFresh;
+  if (worker == nullptr || report.name.lineage != record_.lineage) return;
+  switch (report.phase)
+  {
+    case ProgressReport::Phase::kBusy:
+      worker->busy_until = deadline_after(now_, std::min(kReportIsFresh, report.busy_limit));
+      return;
+    case ProgressReport::Phase::kComputing:
+      if (worker->in_newest) take_computing(report);
+      return;
+    case ProgressReport::Phase::kHandedIn:
+      if (worker->in_newest && report.name.job_epoch == record_.newest)
+        take_waiting(*worker, report);
+      return;
+  }
+}
+
+void MembershipCore::Impl::take_computing(const ProgressReport& report)
+{
+  if (!computing_ || computing_->step < report.step || !is_fresh(computing_->last_report, now_))
+    computing_ = Computing{.step = report.step,
+                           .since = now_ - report.lasts,
+                           .last_report = now_,
+                           .limit = config_.nobody_floor,
+                           .told = false};
+  computing_->last_report = now_;
+  computing_->limit = std::max(computing_->limit, kNobodyFactor * report.p99_step);
+}
+
+bool MembershipCore::Impl::nobody_hands_in(MonotonicTime now) const
+{
+  const bool somebody_waits = progress_ && is_fresh(progress_->last_report, now);
+  return computing_ && is_fresh(computing_->last_report, now) && !somebody_waits && !abort_;
+}
+
+MonotonicTime MembershipCore::Impl::computing_deadline() const
+{
+  if (!computing_ || computing_->told) return kForever;
+  return deadline_after(computing_->since, computing_->limit);
+}
+
+// P13: a loop may be slow or all may hang; no member is the one to blame.
+void MembershipCore::Impl::watch_computing()
+{
+  if (now_ < computing_deadline()) return;
+  computing_->told = true;
+  if (!nobody_hands_in(now_)) return computing_.reset();
+  branch("progress.nobody");
+  decide("P13", nobody_in_words(now_));
+}
+
+std::string MembershipCore::Impl::nobody_in_words(MonotonicTime now) const
+{
+  const auto seconds = [](Duration span) {
+    return std::chrono::duration_cast<std::chrono::seconds>(span).count();
+  };
+  return absl::StrCat("no member has handed in anything for ", seconds(now - computing_->since),
+                      " s, since it began or ended step ", computing_->step.value(),
+                      "; nobody is evicted for it, since no other member waits: if the program "
+                      "should be faster than that, look at what its workers do");
+}
+
+void MembershipCore::Impl::take_waiting(Worker& worker, const ProgressReport& report)
+{
+  const Number number = report.name.job_epoch;
+  const bool stale = !progress_ || progress_->number != number || progress_->step < report.step ||
+                     !is_fresh(progress_->last_report, now_);
   if (stale)
-    progress_ = Progress{.number = report.number,
+    progress_ = Progress{.number = number,
                          .step = report.step,
                          .round = ++progress_rounds_,
                          .since = now_,
@@ -128,7 +194,7 @@ void MembershipCore::Impl::on(const ProgressReported& event)
                          .last_report = now_,
                          .limit = config_.progress_floor};
   if (report.step < progress_->step) return;
-  if (std::exchange(worker->waits_in, progress_->round) != progress_->round)
+  if (std::exchange(worker.waits_in, progress_->round) != progress_->round)
   {
     ++progress_->waiting;
     progress_->last_hand_in = now_;
@@ -154,23 +220,30 @@ MonotonicTime MembershipCore::Impl::progress_deadline() const
 void MembershipCore::Impl::watch_progress()
 {
   if (now_ < progress_deadline()) return;
-  if (all_wait() && now_ - progress_->last_report <= kReportIsFresh) return give_up_stalled_step();
+  if (all_wait() && is_fresh(progress_->last_report, now_)) return give_up_stalled_step();
   const Progress progress = *std::exchange(progress_, std::nullopt);
-  if (now_ - progress.last_report <= kReportIsFresh) evict_who_lets_others_wait(progress);
+  if (is_fresh(progress.last_report, now_)) evict_who_lets_others_wait(progress);
 }
 
 void MembershipCore::Impl::evict_who_lets_others_wait(const Progress& progress)
 {
   each_worker([&](Worker& worker) {
     const bool waits = worker.waits_in == progress.round;
-    if (!worker.in_newest || worker.released || worker.silent || waits || now_ < worker.busy_until)
-      return;
+    if (!worker.in_newest || worker.released || worker.silent || waits) return;
+    if (worker.busy_until && now_ < deadline_after(*worker.busy_until, progress.limit)) return;
+    if (copies_base(worker)) return;  // which has a limit of its own
     branch("progress.evicts");
     const std::string why = absl::StrCat("has not handed in step ", progress.step.value(), " of ",
                                          progress.number.value(), " while others wait");
     emit(Evict{worker.id, why});
     silence(worker, why);
   });
+}
+
+bool MembershipCore::Impl::copies_base(const Worker& worker) const
+{
+  return worker.connected && worker.has_status && worker.status.current == record_.newest &&
+         worker.status.installed != record_.newest;
 }
 
 // Everybody has handed in and the step does not complete: some link does not move, and nobody can

@@ -150,7 +150,7 @@ absl::Status EngineImpl::user(const BeginStep& action)
   fault("step.begin", action.name.step);
   // What a copier voted before may still have to be rolled forward: its buckets stay.
   if (kept_ && action.contributes_zeros && kept_->set == set_) set_ = 1 - set_;
-  pulse_->begun(action.name.job_epoch, action.name.step);
+  pulse_->begun(action.name);
   pipeline_->begin({.name = action.name,
                     .links = step_.links,
                     .first_of_number = action.first_of_number,

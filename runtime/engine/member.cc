@@ -175,7 +175,9 @@ void MemberCore::Impl::on(const LastStepAgreed& event)
 void MemberCore::Impl::on(const ProbeFinished& event)
 {
   if (event.reachable) std::erase(status_.unreachable, event.peer);
-  if (connected_) emit(SendProbeResult{{event.peer, event.reachable}});
+  if (connected_)
+    emit(SendProbeResult{
+        {EpochName::one_site(status_.lineage, status_.current), event.peer, event.reachable}});
 }
 
 void MemberCore::Impl::send_status_if_changed()

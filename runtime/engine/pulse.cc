@@ -11,14 +11,16 @@ namespace {
 constexpr Duration kReportPeriod = std::chrono::seconds(1);
 constexpr Duration kTendPeriod = std::chrono::milliseconds(1);
 constexpr std::size_t kMostErrands = 64;
-// How long a step may wait before what is known about it is written down.
-constexpr Duration kLongWait = std::chrono::seconds(10);
+// A step that waits or computes for both of these is worth a word.
+constexpr Duration kLongStep = std::chrono::seconds(10);
+constexpr int kLongFactor = 10;
 
 }  // namespace
 
 Pulse::Pulse(Config config) : config_(std::move(config))
 {
-  next_report_ = deadline_after(config_.clock->now(), kReportPeriod);
+  computes_since_ = config_.clock->now();
+  next_report_ = deadline_after(computes_since_, kReportPeriod);
   thread_ = std::thread([this] { run(); });
 }
 
@@ -39,11 +41,11 @@ void Pulse::nudge()
   changed_.notify_all();
 }
 
-void Pulse::begun(Number number, StepId step)
+void Pulse::begun(const StepName& name)
 {
   const std::lock_guard lock(mutex_);
-  number_ = number;
-  step_ = step;
+  step_ = name;
+  computes_since_ = config_.clock->now();
 }
 
 void Pulse::handed_in()
@@ -57,6 +59,7 @@ void Pulse::done()
 {
   const std::lock_guard lock(mutex_);
   waits_since_ = kForever;
+  computes_since_ = config_.clock->now();
 }
 
 void Pulse::begin_busy(const std::string& label)
@@ -72,7 +75,9 @@ void Pulse::begin_busy(const std::string& label)
 void Pulse::end_busy()
 {
   const std::lock_guard lock(mutex_);
-  if (--busy_ == 0) busy_since_ = kForever;
+  if (--busy_ > 0) return;
+  busy_since_ = kForever;
+  computes_since_ = config_.clock->now();
 }
 
 void Pulse::errand(std::function<void()> work)
@@ -114,28 +119,49 @@ void Pulse::run()
   }
 }
 
-void Pulse::report(MonotonicTime now)
+// What is worth saying of the loop, if anything is.
+std::optional<ProgressReport> Pulse::progress(MonotonicTime now, Duration p99) const
 {
   using Phase = ProgressReport::Phase;
+  ProgressReport report{.name = {step_.lineage, step_.job_epoch, step_.site_epoch},
+                        .step = step_.step,
+                        .phase = Phase::kComputing,
+                        .p99_step = p99,
+                        .lasts = now - computes_since_,
+                        .busy_limit = {}};
+  if (waits_since_ != kForever)
+  {
+    report.phase = Phase::kHandedIn;
+    report.lasts = now - waits_since_;
+    if (report.lasts < kReportPeriod) return std::nullopt;
+  }
+  else if (busy_ > 0)
+  {
+    report.phase = Phase::kBusy;
+    report.lasts = now - busy_since_;
+    report.busy_limit = config_.busy_limit - report.lasts;
+    if (report.busy_limit <= Duration::zero()) return std::nullopt;
+  }
+  else if (!step_.step || report.lasts < std::max(kLongStep, kLongFactor * p99))
+    return std::nullopt;
+  return report;
+}
+
+void Pulse::report(MonotonicTime now)
+{
   std::optional<ProgressReport> words;
   bool long_wait = false;
   const Duration p99 = config_.p99();
   {
     const std::lock_guard lock(mutex_);
-    const bool busy = busy_ > 0 && now - busy_since_ < config_.busy_limit;
-    const bool waits = waits_since_ != kForever && now - waits_since_ >= kReportPeriod;
-    if (busy || waits)
-      words = ProgressReport{.number = number_,
-                             .step = step_,
-                             .phase = waits ? Phase::kHandedIn : Phase::kBusy,
-                             .p99_step = p99,
-                             .busy_limit = config_.busy_limit};
-    long_wait = waits && !told_ && now - waits_since_ >= std::max(kLongWait, 10 * p99);
+    words = progress(now, p99);
+    long_wait = words && words->phase == ProgressReport::Phase::kHandedIn && !told_ &&
+                words->lasts >= std::max(kLongStep, kLongFactor * p99);
     told_ = told_ || long_wait;
   }
   if (words) config_.link->send(*words);
   config_.link->send(config_.telemetry());
-  if (long_wait) config_.on_long_wait(words->number, words->step);
+  if (long_wait) config_.on_long_wait(words->name.job_epoch, words->step);
 }
 
 }  // namespace spillway::engine

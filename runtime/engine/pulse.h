@@ -5,6 +5,7 @@
 #include <deque>
 #include <functional>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 
@@ -15,8 +16,9 @@
 namespace spillway::engine {
 
 // The engine's service thread: takes groups apart that nobody needs, moves the transport of numbers
-// that were left, says once a second who waits or is busy (P13), tells the agent how the loop goes
-// on, and runs errands that may block, such as probes. Any thread may call.
+// that were left, says once a second if this member waits, computes long or is busy (P13), tells
+// the agent how the loop goes on, and runs errands that may block, such as probes. Any thread may
+// call.
 class Pulse
 {
  public:
@@ -39,7 +41,7 @@ class Pulse
   void nudge();
   // A step begins here; this member has handed in its last bucket and waits for the others; the
   // step has ended.
-  void begun(Number number, StepId step);
+  void begun(const StepName& name);
   void handed_in();
   void done();
   void begin_busy(const std::string& label);
@@ -50,15 +52,16 @@ class Pulse
  private:
   void run();
   void report(MonotonicTime now);
+  std::optional<ProgressReport> progress(MonotonicTime now, Duration p99) const;
 
   const Config config_;
   std::mutex mutex_;
   std::condition_variable changed_;
   bool ending_ = false;
   bool nudged_ = false;
-  Number number_;
-  StepId step_;
-  MonotonicTime waits_since_ = kForever;
+  StepName step_;                         // begun last
+  MonotonicTime computes_since_{};        // it began, or ended, or busy did
+  MonotonicTime waits_since_ = kForever;  // handed in
   bool told_ = false;
   int busy_ = 0;
   MonotonicTime busy_since_ = kForever;

@@ -141,7 +141,7 @@ class Process
   void compute(const BeginStep& action);
   void check_reduced();
   void check_word();
-  void report_waiting();
+  void report(ProgressReport what, Duration after);
   void state_is(StateName name, std::uint64_t hash);
   std::uint64_t hash_after(const Buckets& buckets) const;
   void tell_reduced(const Buckets& buckets, std::uint64_t hash);

@@ -9,6 +9,12 @@
 #include "world.h"
 
 namespace spillway::sim {
+namespace {
+
+constexpr Duration kReportPeriod = std::chrono::seconds(1);
+constexpr Duration kLongStep = std::chrono::milliseconds(100);
+
+}  // namespace
 
 void Process::loop_comes_back()
 {
@@ -27,6 +33,13 @@ void Process::act(const BeginStep& action)
   in_loop_ = stuck || !zeros_;
   if (action.control_only) return;
   if (zeros_ && !stuck) return compute(action);
+  report({.name = {},
+          .step = {},
+          .phase = ProgressReport::Phase::kComputing,
+          .p99_step = {},
+          .lasts = kLongStep,
+          .busy_limit = {}},
+         kLongStep);
   if (hangs_) return;
   later(Lane::kCompute, [this, action, attempt = attempt_] {
     if (attempt == attempt_ && !hangs_) compute(action);
@@ -64,21 +77,22 @@ void Process::compute(const BeginStep& action)
       world_.network().send(index_, world_.index_of(member.worker), std::move(message));
     }
   }
-  report_waiting();
+  report({}, kReportPeriod);
   check_reduced();
 }
 
-// P13: who waits says so each second.
-void Process::report_waiting()
+// P13: who waits, or computes long, says so after a time, and then each second.
+void Process::report(ProgressReport what, Duration after)
 {
-  world_.schedule().after(std::chrono::seconds(1), [this, attempt = attempt_] {
-    when_running([this, attempt] {
-      if (attempt != attempt_ || !step_) return;
-      ProgressReport report;
-      report.number = step_->name.job_epoch;
-      report.step = step_->name.step;
-      world_.control().send_up(index_, report);
-      report_waiting();
+  world_.schedule().after(after, [this, what, attempt = attempt_] {
+    when_running([this, what, attempt]() mutable {
+      const bool computes = what.phase == ProgressReport::Phase::kComputing;
+      if (attempt != attempt_ || !step_ || computes == handed_in_) return;
+      what.name = EpochName::one_site(step_->name.lineage, step_->name.job_epoch);
+      what.step = step_->name.step;
+      world_.control().send_up(index_, what);
+      if (computes) what.lasts += kReportPeriod;
+      report(what, kReportPeriod);
     });
   });
 }

@@ -157,24 +157,28 @@ absl::Status from_wire(const MemberStatus& in, spillway::MemberStatus* out)
 
 void to_wire(const spillway::ProbeResult& in, ProbeResult* out)
 {
-  const auto& [peer, reachable] = in;
+  const auto& [name, peer, reachable] = in;
+  to_wire(name, out->mutable_name());
   out->set_peer(peer.value());
   out->set_reachable(reachable);
 }
 
 absl::Status from_wire(const ProbeResult& in, spillway::ProbeResult* out)
 {
-  *out = {WorkerId(in.peer()), in.reachable()};
-  return absl::OkStatus();
+  if (!in.has_name()) return missing("ProbeResult.name");
+  out->peer = WorkerId(in.peer());
+  out->reachable = in.reachable();
+  return from_wire(in.name(), &out->name);
 }
 
 void to_wire(const spillway::ProgressReport& in, ProgressReport* out)
 {
-  const auto& [number, step, phase, p99_step, busy_limit] = in;
-  out->set_number(number.value());
+  const auto& [name, step, phase, p99_step, lasts, busy_limit] = in;
+  to_wire(name, out->mutable_name());
   out->set_step(step.value());
   out->set_phase(static_cast<ProgressReport::Phase>(phase));
   out->set_p99_step_ns(p99_step.count());
+  out->set_lasts_ns(lasts.count());
   out->set_busy_limit_ns(busy_limit.count());
 }
 
@@ -184,9 +188,13 @@ absl::Status from_wire(const ProgressReport& in, spillway::ProgressReport* out)
   static_assert(static_cast<int>(Phase::kBusy) == ProgressReport::BUSY);
   if (!ProgressReport::Phase_IsValid(in.phase()))
     return unknown_value("ProgressReport.phase", in.phase());
-  *out = {Number(in.number()), StepId(in.step()), static_cast<Phase>(in.phase()),
-          Duration(in.p99_step_ns()), Duration(in.busy_limit_ns())};
-  return absl::OkStatus();
+  if (!in.has_name()) return missing("ProgressReport.name");
+  out->step = StepId(in.step());
+  out->phase = static_cast<Phase>(in.phase());
+  out->p99_step = Duration(in.p99_step_ns());
+  out->lasts = Duration(in.lasts_ns());
+  out->busy_limit = Duration(in.busy_limit_ns());
+  return from_wire(in.name(), &out->name);
 }
 
 }  // namespace spillway::wire

@@ -10,6 +10,9 @@
 //   pass SECONDS                      time passes, with a Tick at every deadline
 //   probe W PEER                      W reached PEER
 //   waits W NUMBER STEP SECONDS       W has handed in, waits, and says so every second
+//   computes W NUMBER STEP SECONDS    W has begun the step, or ended it, and goes on computing
+//     busy=W                          meanwhile W is busy, and says so every second
+//   explain                           what happens next
 //   restart                           the coordinator starts again from its record
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_join.h"
@@ -120,8 +123,9 @@ class Interpreter
     if (line.command == "config") return configure(line);
     if (line.command == "restart") return restart();
     if (line.command == "pass") return pass(std::chrono::seconds(line.number(0)));
-    if (line.command == "waits") return wait(line);
+    if (line.command == "waits" || line.command == "computes") return repeat(line);
     if (line.command == "new") return greet();
+    if (line.command == "explain") return {core_->explain(now_).next};
     return texts(core_->step(event(line), now_));
   }
 
@@ -159,16 +163,28 @@ class Interpreter
     return out;
   }
 
-  std::vector<std::string> wait(const ScriptLine& line)
+  std::vector<std::string> repeat(const ScriptLine& line)
   {
-    const ProgressReport report{.number = Number(line.number(1)), .step = StepId(line.number(2))};
+    using Phase = ProgressReport::Phase;
+    ProgressReport report{.name = EpochName::one_site(kLineage, Number(line.number(1))),
+                          .step = StepId(line.number(2))};
+    if (line.command == "computes") report.phase = Phase::kComputing;
+    // Its loop is between two steps, and the last was of the number before.
+    const ProgressReport busy{.name = EpochName::one_site(kLineage, Number(line.number(1) - 1)),
+                              .step = StepId(line.number(2) - 1),
+                              .phase = Phase::kBusy,
+                              .busy_limit = std::chrono::minutes(30)};
     std::vector<std::string> out;
+    const auto feed = [&](WorkerId worker, const ProgressReport& what) {
+      for (auto& text : texts(core_->step(ProgressReported{worker, what}, now_)))
+        out.push_back(std::move(text));
+    };
     for (std::uint64_t second = 0; second <= line.number(3); ++second)
     {
+      report.lasts = std::chrono::seconds(second);
       for (absl::string_view id : absl::StrSplit(line.words.at(0), ','))
-        for (auto& text : texts(
-                 core_->step(ProgressReported{WorkerId(to_number(std::string(id))), report}, now_)))
-          out.push_back(std::move(text));
+        feed(WorkerId(to_number(id)), report);
+      if (line.settings.contains("busy")) feed(WorkerId(to_number(line.settings.at("busy"))), busy);
       for (std::string& text : pass(std::chrono::seconds(1))) out.push_back(std::move(text));
     }
     return out;
@@ -199,7 +215,7 @@ class Interpreter
     if (c == "silent") return WorkerSilent{worker, "told"};
     if (c == "heard") return WorkerHeard{worker};
     if (c == "exit") return WorkerExited{worker, "killed by signal 9"};
-    if (c == "probe") return ProbeReported{worker, {WorkerId(line.number(1)), true}};
+    if (c == "probe") return ProbeReported{worker, {{}, WorkerId(line.number(1)), true}};
     ADD_FAILURE() << "unknown event " << c;
     return Tick{};
   }

@@ -65,7 +65,9 @@ TEST_F(JobRunnerTest, AMemberThatHangsIsEvictedAndReplacedAfterItIsReaped)
   // P13: one has handed in and says so each second, the other does not.
   for (int second = 0; second <= 30; ++second)
   {
-    a_->link().send(ProgressReport{.number = Number(1), .step = StepId(2)});
+    const ProgressReport waits{.name = EpochName::one_site(settle().lineage, Number(1)),
+                               .step = StepId(2)};
+    a_->link().send(waits);
     node_->session().send_heartbeat(clock_.now());
     after(1s);
   }
@@ -108,7 +110,7 @@ TEST_F(JobRunnerTest, AnyWordOfAWorkerThatWasJudgedSilentIsHeard)
   // A second judgement counts like the first.
   node_->session().report_silent(102, "stopped by a signal");
   EXPECT_TRUE(member(settle(), b_->id())->silent);
-  b_->link().send(ProbeResult{.peer = a_->id(), .reachable = true});
+  b_->link().send(ProbeResult{.name = {}, .peer = a_->id(), .reachable = true});
   EXPECT_FALSE(member(settle(), b_->id())->silent);
 }
 

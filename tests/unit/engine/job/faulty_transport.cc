@@ -102,6 +102,7 @@ class FaultyTransport final : public comm::Transport
   absl::Status read_range(const comm::RangeRequest& request, MutableByteSpan destination,
                           const comm::CallOptions& options, comm::AbortWord& abort) override
   {
+    if (faults_.reads) faults_.reads();
     return inner_->read_range(request, destination, options, abort);
   }
   absl::Status probe(Lineage lineage, const comm::Member& peer,

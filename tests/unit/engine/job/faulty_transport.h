@@ -15,6 +15,8 @@ struct LinkFaults
   std::function<bool(WorkerId self, const comm::OpName& call)> stalls;
   // No new link comes about between the two, and no probe gets through.
   std::function<bool(WorkerId a, WorkerId b)> cut;
+  // Before a range of state is read.
+  std::function<void()> reads;
 };
 
 // A transport whose links fail as `faults` says, which outlives it; beyond that it is `inner`.

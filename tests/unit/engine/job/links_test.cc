@@ -2,6 +2,8 @@
 // Links that stand still, and pairs that cannot be linked: nobody waits for ever, nobody is blamed
 // for a link, and who was left out for one comes back.
 #include <atomic>
+#include <condition_variable>
+#include <mutex>
 
 #include "gtest/gtest.h"
 #include "test_job.h"
@@ -34,6 +36,41 @@ TEST(Links, AStepThatAllHandedInAndThatStandsStillIsRepeatedOverNewLinks)
   EXPECT_EQ(report.steps_applied, 40u);
   EXPECT_EQ(report.workers, 3u);  // the same processes
   EXPECT_LT(stalls, 1);           // it did stand still
+}
+
+// P13, P7: the members wait for a joiner's copy, which takes longer than they wait for a loop.
+TEST(Links, ASlowCopyIsNotAHang)
+{
+  std::mutex mutex;
+  std::condition_variable never;
+  std::atomic<int> reads{0};
+  LinkFaults faults;
+  faults.reads = [&] {
+    if (reads++ > 0) return;
+    std::unique_lock lock(mutex);
+    never.wait_for(lock, std::chrono::seconds(4), [] { return false; });
+  };
+  TestJob job({.workers_min = 1,
+               .workers_max = 2,
+               .last_step = StepId(),
+               .progress_floor = std::chrono::milliseconds(300),
+               .links = &faults});
+  TestWorker::Hooks stops;
+  stops.on_outcome = [](engine::Engine& engine, const engine::StepPlan& plan,
+                        const engine::StepOutcome&) {
+    if (plan.members == 2) engine.request_stop();
+    return true;
+  };
+  TestWorker& a = job.start_worker(stops);
+  job.await_step(a, StepId(5));
+  TestWorker& b = job.start_worker();
+  job.join();
+  EXPECT_TRUE(b.status().ok()) << b.status();
+  EXPECT_EQ(b.end(), engine::EndReason::kStopped);
+  EXPECT_EQ(b.stats().joins, 1u);
+  EXPECT_EQ(a.stats().steps_aborted, 0u);
+  EXPECT_GE(reads, 1);
+  EXPECT_EQ(job.check_log().steps_applied, static_cast<std::uint64_t>(a.replica().steps()));
 }
 
 // P14: the youngest of a pair is left out while the other trains, and comes back when probes get

@@ -141,25 +141,28 @@ struct Hello
   std::vector<MemberInfo> members;  // of status.current, or of its newest number (P11)
 };
 
+// Of a ProbeRequest; `name` is of the number that its sender steps in.
 struct ProbeResult
 {
+  EpochName name;
   WorkerId peer;
   bool reachable = false;
 };
 
-// Sent only by members that have waited long, so that hangs are judged without a message per
-// step (P13): "I have handed in my last bucket of this step and wait for the others".
+// Repeated each second by who waits, computes long or is busy, so that hangs are judged without a
+// message per step (P13).
 struct ProgressReport
 {
-  Number number;
-  StepId step;
+  EpochName name;  // of the number that the step belongs to
+  StepId step;     // begun last
   enum class Phase : std::uint8_t
   {
     kHandedIn,   // all own buckets handed in, waiting for others
-    kComputing,  // alive and inside user code (answered by the agent's liveness, optional)
-    kBusy,       // inside busy("…"): deadline suspended until busy_limit
+    kComputing,  // has handed in nothing for `lasts`, which is long
+    kBusy,       // inside busy("…"), still for `busy_limit` at most
   } phase = Phase::kHandedIn;
   Duration p99_step{};
+  Duration lasts{};
   Duration busy_limit{};
 };
 
