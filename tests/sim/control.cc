@@ -87,13 +87,6 @@ void ControlPlane::send_down(std::uint64_t id, DownMessage message)
   MonotonicTime due =
       world_.now() + world_.delay(Lane::kControlDown, connection.process, kCoordinator);
   if (!connection.down.empty()) due = std::max(due, connection.down.back().first);
-  // A late second copy of what is said to a member.
-  if (world_.setup().duplicates && std::holds_alternative<ControlMessage>(message) &&
-      !std::holds_alternative<Release>(std::get<ControlMessage>(message)) &&
-      world_.rng().chance(0.1))
-    world_.schedule().after(
-        4 * world_.delay(Lane::kControlDown, connection.process, kCoordinator),
-        [this, process = connection.process, message] { deliver(process, message); });
   connection.down.emplace_back(due, std::move(message));
   world_.schedule().at(due, [this, id] { pump_down(id); });
 }
@@ -112,8 +105,20 @@ void ControlPlane::pump_down(std::uint64_t id)
       return;
     const DownMessage message = std::move(connection.down.front().second);
     connection.down.pop_front();
-    deliver(connection.process, message);
+    const int process = connection.process;
+    deliver(process, message);
+    if (comes_twice(message))
+      world_.schedule().after(3 * world_.delay(Lane::kControlDown, process, kCoordinator),
+                              [this, process, message] { deliver(process, message); });
   }
+}
+
+// A copy of what was said to a member may come late, but no stream brings it before the first.
+bool ControlPlane::comes_twice(const DownMessage& message) const
+{
+  return world_.setup().duplicates && std::holds_alternative<ControlMessage>(message) &&
+         !std::holds_alternative<Release>(std::get<ControlMessage>(message)) &&
+         world_.rng().chance(0.1);
 }
 
 void ControlPlane::deliver(int process, const DownMessage& message)

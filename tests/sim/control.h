@@ -82,6 +82,7 @@ class ControlPlane
   void pump_up(std::uint64_t id);
   void pump_down(std::uint64_t id);
   void deliver(int process, const DownMessage& message);
+  bool comes_twice(const DownMessage& message) const;
   void lose_at_member(Connection& connection);
   void lose_at_coordinator(Connection& connection);
   void beat(std::uint64_t id);
