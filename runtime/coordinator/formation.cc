@@ -149,6 +149,7 @@ class Judge
   // A word of the newest number was seen, so who does not answer may have applied a step of it.
   bool may_have_applied_unheard() const
   {
+    if (!in_.rules.seen_word_discounts_base_holders) return false;
     const bool word_seen = std::any_of(
         in_.answers.begin(), in_.answers.end(),
         [&](const Answer& answer) { return answer.status->first_word >= record_.newest; });

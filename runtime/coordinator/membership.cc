@@ -198,9 +198,9 @@ std::vector<const char*> membership_branch_names()
       "greet.returns",       "job.below_minimum",    "job.finished",        "job.too_few",
       "list.whole_again",    "pair.probe",           "pair.reached",        "pair.remembered",
       "progress.evicts",     "progress.nobody",      "publish.join",        "publish.keeps_holder",
-      "publish.leave",       "publish.plan",         "publish.replaces",    "release.leaver",
-      "silent.heard_again",  "silent.lease",         "silent.timeout",      "silent.told",
-      "status.ignored",      "worker.exited",
+      "publish.leave",       "publish.plan",         "publish.replaces",    "publish.waits",
+      "release.leaver",      "silent.heard_again",   "silent.lease",        "silent.timeout",
+      "silent.told",         "status.ignored",       "worker.exited",
   };
 }
 

@@ -295,6 +295,13 @@ bool MembershipCore::Impl::pending_wish_is_urgent() const
   return false;
 }
 
+bool MembershipCore::Impl::too_many_published() const
+{
+  const auto above = record_.numbers.upper_bound(record_.newest);
+  return rules_.urgent_wishes_are_bounded &&
+         std::distance(above, record_.numbers.end()) >= static_cast<std::ptrdiff_t>(kMostPublished);
+}
+
 // P5, detail 5.
 bool MembershipCore::Impl::try_publish()
 {
@@ -303,6 +310,13 @@ bool MembershipCore::Impl::try_publish()
       !joiners_.empty() || !leavers_.empty() || !plan_reasons_.empty() || !pairs_.empty();
   if (!record_.pending && !wish) return false;
   if (record_.pending && !pending_is_troubled() && !pending_wish_is_urgent()) return false;
+  if (record_.pending && !pending_is_troubled() && too_many_published())
+  {
+    branch("publish.waits");
+    waits_ = absl::StrCat("an urgent wish, until one of the ", kMostPublished, " numbers above ",
+                          record_.newest.value(), " becomes active");
+    return false;
+  }
   const std::vector<WorkerId> wanted = desired();
   if (wanted.empty()) return false;
   const std::optional<std::string> reason = reason_to_publish(wanted);

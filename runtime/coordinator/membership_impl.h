@@ -181,6 +181,7 @@ class MembershipCore::Impl
   void publish(const std::vector<WorkerId>& members, const std::string& reason);
   bool pending_is_troubled() const;
   bool pending_wish_is_urgent() const;
+  bool too_many_published() const;
   bool try_release();
   void end(EndReason reason, const std::string& detail);
   MemberListPtr list_of(const std::vector<WorkerId>& workers) const;

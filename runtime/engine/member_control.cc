@@ -10,7 +10,7 @@ namespace spillway {
 namespace {
 
 // Connected groups of numbers above the current one that are kept: each costs memory and links.
-constexpr std::size_t kMostPrepared = 4;
+constexpr std::size_t kMostPrepared = kMostPublished + 1;
 // Lists kept below the current number, so that an announcement may be relative to one of them.
 constexpr std::size_t kOldLists = 3;
 

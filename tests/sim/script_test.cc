@@ -159,7 +159,7 @@ TEST(Controls, ReadmeAgreesWithTheTable)
     EXPECT_THAT("\n" + table,
                 HasSubstr("\n" + control + " " + cells[2].substr(0, cells[2].size() - 2) + "\n"));
   }
-  EXPECT_EQ(rows, 15);
+  EXPECT_EQ(rows, 17);
 }
 
 }  // namespace

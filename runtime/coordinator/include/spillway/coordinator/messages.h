@@ -68,6 +68,10 @@ struct EpochAnnouncement
   friend bool operator==(const EpochAnnouncement&, const EpochAnnouncement&) = default;
 };
 
+// Planned numbers above the newest that urgent wishes may publish (P5): any of them may be entered,
+// so members keep as many prepared, and one that replaces them because a member died.
+inline constexpr std::size_t kMostPublished = 3;
+
 // Prepare this number while training goes on (P5). Replaces every lower pending one.
 struct PendingAnnouncement
 {

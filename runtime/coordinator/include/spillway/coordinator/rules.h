@@ -32,6 +32,7 @@ struct ProtocolRules
   bool predecessors_hold_planned_base = true;
   bool predecessors_are_the_switched_number = true;
   bool heirs_of_the_dead_answer = true;
+  bool seen_word_discounts_base_holders = true;
   // P5
   bool switch_needs_equal_min_and_max = true;
   bool abort_ends_pending = true;
@@ -39,6 +40,7 @@ struct ProtocolRules
   bool switch_to_the_number_in_the_word = true;
   bool joiners_decided_at_switch = true;
   bool late_end_spares_higher_pending = true;
+  bool urgent_wishes_are_bounded = true;
   // P6
   bool old_transport_until_first_word = true;
   bool leavers_wait_for_release = true;
