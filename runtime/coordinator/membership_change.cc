@@ -255,7 +255,8 @@ void MembershipCore::Impl::lose_state()
 
 bool MembershipCore::Impl::too_few() const
 {
-  const bool holds = !record_.newest || abort_;
+  // Who waits to be adopted may hold the only state there is: that is an operator's to decide.
+  const bool holds = (!record_.newest && fenced_.empty()) || abort_;
   return holds && available_count_ < config_.min_members;
 }
 
