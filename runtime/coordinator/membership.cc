@@ -43,7 +43,10 @@ void MembershipCore::Impl::on(const WorkerGreeted& event)
 {
   if (fence(event)) return;
   const WorkerId id = accept(event);
+  const Worker* known = find(id);
+  const bool was_forgotten = event.hello.worker && (known == nullptr || known->dead);
   Worker& worker = put(id);
+  worker.was_forgotten = worker.was_forgotten || was_forgotten;
   worker.info = event.hello.info;
   worker.info.worker = id;
   worker.connected = true;
@@ -94,19 +97,6 @@ void MembershipCore::Impl::on(const WorkerSilent& event)
 {
   Worker* worker = find(event.worker);
   if (worker != nullptr) silence(*worker, event.reason);
-}
-
-// A worker says nothing while nothing changes, so one that was judged silent in error, or for a
-// while, would stay silent for ever if nobody asked it anything.
-void MembershipCore::Impl::on(const WorkerHeard& event)
-{
-  Worker* worker = find(event.worker);
-  if (worker == nullptr || !worker->silent || !worker->connected || !worker->has_status) return;
-  branch("silent.heard_again");
-  worker->silent = worker->dead = false;
-  set_timer(*worker, kForever);
-  classify(*worker);
-  touched_.push_back(event.worker);
 }
 
 void MembershipCore::Impl::on(const WorkerExited& event)
@@ -199,8 +189,8 @@ std::vector<const char*> membership_branch_names()
       "list.whole_again",    "pair.probe",           "pair.reached",        "pair.remembered",
       "progress.evicts",     "progress.nobody",      "publish.join",        "publish.keeps_holder",
       "publish.leave",       "publish.plan",         "publish.replaces",    "publish.waits",
-      "release.leaver",      "silent.heard_again",   "silent.lease",        "silent.timeout",
-      "silent.told",         "status.ignored",       "worker.exited",
+      "release.leaver",      "silent.lease",         "silent.timeout",      "silent.told",
+      "status.ignored",      "worker.exited",
   };
 }
 

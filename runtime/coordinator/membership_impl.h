@@ -49,6 +49,7 @@ class MembershipCore::Impl
     bool dead = false;
     bool released = false;
     bool sent_release = false;
+    bool was_forgotten = false;  // greeted with an id that nothing was waited for from any more
     // Classes, kept by classify().
     bool in_newest = false;
     unsigned classes = 0;
@@ -118,7 +119,6 @@ class MembershipCore::Impl
   void on(const StatusReported& event);
   void on(const WorkerDisconnected& event);
   void on(const WorkerSilent& event);
-  void on(const WorkerHeard& event);
   void on(const WorkerExited& event);
   void on(const ProgressReported& event);
   void on(const ProbeReported& event);
@@ -195,6 +195,7 @@ class MembershipCore::Impl
   void add_to_batch(int kind, Number number, Number base, WorkerId worker, const Make& make);
   void send_release(Worker& worker);
   void send_abort(Worker& worker);
+  bool must_hear_of_newest(const Worker& worker) const;
   void send_epoch(Worker& worker);
   void send_pending(Worker& worker);
   const MemberList* list_held_by(const Worker& worker, Number target, Number& base) const;

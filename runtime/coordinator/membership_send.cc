@@ -85,12 +85,21 @@ const MemberList* MembershipCore::Impl::list_held_by(const Worker& worker, Numbe
   return nullptr;
 }
 
+// A planned number is announced by those who enter it. But who was counted as dead and comes back
+// from an older number than that was entered from has nobody who would tell it, and would go on.
+bool MembershipCore::Impl::must_hear_of_newest(const Worker& worker) const
+{
+  const Number current = worker.status.current;
+  if (current >= record_.newest) return false;
+  const NumberRecord& content = record_.numbers.at(record_.newest);
+  if (content.kind == NumberRecord::Kind::kFormed) return worker.in_newest || current;
+  return worker.was_forgotten && !worker.in_newest && current && current != content.switched_from;
+}
+
 void MembershipCore::Impl::send_epoch(Worker& worker)
 {
   const NumberRecord& content = record_.numbers.at(record_.newest);
-  if (content.kind != NumberRecord::Kind::kFormed) return;
-  const bool concerned = worker.in_newest || worker.status.current;
-  if (!concerned || worker.status.current >= record_.newest) return;
+  if (!must_hear_of_newest(worker)) return;
   if (std::exchange(worker.sent_epoch, record_.newest) == record_.newest) return;
   Number base;
   const MemberList* held = list_held_by(worker, record_.newest, base);
@@ -100,7 +109,7 @@ void MembershipCore::Impl::send_epoch(Worker& worker)
         .members = held == nullptr ? whole_list(*content.members)
                                    : list_changes(base, *held, *content.members),
         .copiers = copier_set(content),
-        .base = *content.base,
+        .base = content.base.value_or(StateName()),
         .initial = content.initial,
         .last_step = content.last_step,
         .cut_hash = first_cut_hash(content),

@@ -56,6 +56,7 @@ void ControlPlane::send_up(int process, UpMessage message)
 {
   Connection* connection = of(process);
   if (connection == nullptr) return;
+  if (world_.process(process).condemned() && !std::holds_alternative<Hello>(message)) return;
   MonotonicTime due = world_.now() + world_.delay(Lane::kControlUp, process, kCoordinator);
   if (!connection->up.empty()) due = std::max(due, connection->up.back().first);
   connection->up.emplace_back(due, std::move(message));

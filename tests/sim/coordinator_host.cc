@@ -250,18 +250,22 @@ void CoordinatorHost::receive(int instance, std::uint64_t connection, int proces
     }
     else
       self.nameless.insert(connection);
-    return feed(instance, WorkerGreeted{connection, *hello});
+    self.said_silent.erase(hello->worker);
+    feed(instance, WorkerGreeted{connection, *hello});
+    if (world_.process(process).condemned()) silent(process, "its agent kills it");
+    return;
   }
   const auto at = self.workers.find(connection);
   if (const auto* beat = std::get_if<Heartbeat>(&message))
   {
     if (!self.leads || self.blocked || at == self.workers.end()) return;
     world_.heard(process, beat->sent);
-    if (self.said_silent.erase(at->second) > 0) feed(instance, WorkerHeard{at->second});
+    if (self.said_silent.contains(at->second)) return;
     return world_.control().send_down(connection, HeartbeatAck{beat->sent});
   }
   if (at == self.workers.end()) return;
   const WorkerId worker = at->second;
+  if (self.said_silent.contains(worker)) return;
   if (const auto* status = std::get_if<MemberStatus>(&message))
     feed(instance, StatusReported{worker, *status});
   if (const auto* report = std::get_if<ProgressReport>(&message))
@@ -299,8 +303,10 @@ void CoordinatorHost::report_exit(int process)
 void CoordinatorHost::report_silent(int process)
 {
   world_.schedule().after(2 * world_.delay(Lane::kAgent, process, kCoordinator), [this, process] {
-    if (!world_.process(process).paused() || !world_.process(process).worker()) return;
+    Process& stopped = world_.process(process);
+    if (!stopped.paused() || !stopped.worker()) return;
     if (!up() || !world_.network().reachable(process, kCoordinator)) return report_silent(process);
+    stopped.condemn();
     silent(process, "stopped");
   });
 }
@@ -310,6 +316,21 @@ void CoordinatorHost::silent(int process, const std::string& why)
   if (!up() || !world_.process(process).worker()) return;
   instances_.back()->said_silent.insert(world_.process(process).worker());
   request(WorkerSilent{world_.process(process).worker(), why});
+}
+
+void CoordinatorHost::agent_silent(int process)
+{
+  const WorkerId worker = world_.process(process).worker();
+  if (!up() || !worker) return;
+  Instance& self = *instances_.back();
+  if (const auto at = self.connections.find(worker); at != self.connections.end())
+  {
+    world_.control().close(at->second);
+    self.workers.erase(at->second);
+    self.connections.erase(at);
+    request(WorkerDisconnected{worker});
+  }
+  request(WorkerSilent{worker, "its agent is silent"});
 }
 
 void CoordinatorHost::loses_store()
@@ -349,7 +370,7 @@ void CoordinatorHost::evict(WorkerId worker)
 {
   const int process = world_.index_of(worker);
   world_.schedule().after(2 * world_.delay(Lane::kAgent, process, kCoordinator), [this, process] {
-    if (world_.process(process).agent_alive()) world_.process(process).kill(true);
+    if (world_.process(process).agent_alive()) world_.process(process).condemn();
   });
 }
 

@@ -46,7 +46,8 @@ class CoordinatorHost
   // Agents and operators; repeated until a leader hears it.
   void report_exit(int process);
   void report_silent(int process);
-  void silent(int process, const std::string& why);
+  // Its stream is cut; if it lives it greets again.
+  void agent_silent(int process);
   void request(MembershipEvent event);
 
   bool up() const { return accepting() >= 0; }
@@ -68,7 +69,7 @@ class CoordinatorHost
     std::map<WorkerId, std::uint64_t> connections;
     std::map<std::uint64_t, WorkerId> workers;
     std::set<std::uint64_t> nameless;  // greeted without an id and are not answered
-    std::set<WorkerId> said_silent;
+    std::set<WorkerId> said_silent;    // and to be killed: nothing of them is taken any more
     MonotonicTime tick_at = kForever;
   };
   MonotonicTime now() const;
@@ -84,6 +85,7 @@ class CoordinatorHost
   void restart_later();
   void watch_adoption(int polls);
   void evict(WorkerId worker);
+  void silent(int process, const std::string& why);
 
   World& world_;
   std::vector<std::unique_ptr<Instance>> instances_;

@@ -147,7 +147,7 @@ void Faults::fault()
   else if (what < 0.98)
     hang();
   else
-    world_.count_fault("silent", true), world_.coordinator().silent(who, "its agent is silent");
+    world_.count_fault("silent", true), world_.coordinator().agent_silent(who);
 }
 
 void Faults::kill(bool agent_sees)
@@ -172,10 +172,6 @@ void Faults::pause()
   world_.coordinator().report_silent(who);
   if (world_.rng().chance(0.5))
     world_.schedule().after(soon(), [this, who] { world_.process(who).resume(); });
-  else if (world_.rng().chance(0.5))
-    world_.schedule().after(soon(), [this, who] {
-      if (!world_.repaired()) world_.process(who).kill(true);
-    });
 }
 
 void Faults::hang()

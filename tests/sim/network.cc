@@ -69,6 +69,21 @@ void Network::break_link(Number number, int a, int b, bool keep)
   break_direction(number, b, a, keep);
 }
 
+bool Network::is_broken(Number number, int a, int b) const
+{
+  const auto broken = [&](int from, int to) {
+    const auto at = links_.find({number, from, to});
+    return at != links_.end() && at->second.broken;
+  };
+  return broken(a, b) || broken(b, a);
+}
+
+void Network::make_link(Number number, int a, int b)
+{
+  if (!is_broken(number, a, b)) return;
+  links_[{number, a, b}] = links_[{number, b, a}] = Link();
+}
+
 void Network::break_all(int process, bool keep)
 {
   for (int other = 0; other < world_.process_count(); ++other)

@@ -50,6 +50,9 @@ class Network
   // Both directions of one number's link. `keep`: a random part of what is under way still
   // arrives; otherwise nothing.
   void break_link(Number number, int a, int b, bool keep);
+  bool is_broken(Number number, int a, int b) const;
+  // Anew, as preparing a number does with what broke before.
+  void make_link(Number number, int a, int b);
   // Every link of a process that died.
   void break_all(int process, bool keep);
   // The receiver takes up what waited for it.

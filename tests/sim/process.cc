@@ -49,6 +49,14 @@ void Process::pause()
   if (running()) life_ = Life::kPaused;
 }
 
+void Process::condemn()
+{
+  if (!alive() || std::exchange(condemned_, true)) return;
+  world_.trace("process ", index_, " is to be killed by its agent");
+  world_.schedule().after(4 * world_.delay(Lane::kAgent, index_, kCoordinator),
+                          [this] { kill(agent_alive_); });
+}
+
 void Process::resume()
 {
   if (!paused()) return;

@@ -40,6 +40,8 @@ class Process
   void kill(bool agent_sees);
   void pause();
   void resume();
+  // Its agent will kill it, soon or late, and passes on nothing of it any more.
+  void condemn();
   void hang() { hangs_ = true; }  // the loop does not come back
   void unhang();
   void fail_next_apply() { apply_fails_ = true; }
@@ -49,6 +51,7 @@ class Process
   bool running() const { return life_ == Life::kRunning; }
   bool paused() const { return life_ == Life::kPaused; }
   bool alive() const { return running() || paused(); }
+  bool condemned() const { return condemned_; }
   bool agent_alive() const { return agent_alive_; }
   void agent_dies() { agent_alive_ = false; }
   bool leaving() const { return leaving_; }
@@ -165,6 +168,7 @@ class Process
   bool leaving_ = false;
   bool urgent_ = false;
   bool hangs_ = false;
+  bool condemned_ = false;
   bool apply_fails_ = false;
   bool in_loop_ = false;  // user code computes
   bool zeros_ = false;

@@ -67,6 +67,9 @@ void Process::try_connect_group(Number number)
       unreachable.push_back(member.worker);
     else if (!other.running() && group.attempts > kPatience)
       unreachable.push_back(member.worker);
+    // It had the link, and lost it: that number is over for it.
+    else if (other.has_prepared(number) && world_.network().is_broken(number, index_, peer))
+      unreachable.push_back(member.worker);
     else if (!other.running() || (!other.talks_in(number) && !hears_early(other)))
       all = false;
   }
@@ -79,6 +82,8 @@ void Process::try_connect_group(Number number)
   if (all && unreachable.empty())
   {
     groups_[number].told_prepared = true;
+    for (const MemberInfo& member : groups_[number].members->members())
+      world_.network().make_link(number, index_, world_.index_of(member.worker));
     world_.trace("process ", index_, " has connected ", number.value());
     feed(Prepared{number});
     return;

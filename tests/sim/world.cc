@@ -225,6 +225,7 @@ void World::repair()
   network_.heal_all();
   for (const auto& process : processes_)
   {
+    if (process->condemned()) process->kill(true);
     process->resume();
     process->unhang();
     if (!process->alive() && process->worker() && !process->agent_alive())

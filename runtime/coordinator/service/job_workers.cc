@@ -26,10 +26,10 @@ void JobState::on(NodeId node, const FromWorker& from)
 
 void JobState::on_worker_word(WorkerId worker, const WorkerMessage& message)
 {
-  // A status counts by itself, any other word makes the last status count again (detail 12).
+  // Who is to be killed would become a member again by its words, and its death a second fault
+  // (detail 12).
   Place& place = places_.at(worker);
-  if (std::exchange(place.silent, false) && !std::holds_alternative<StatusUpdate>(message))
-    step(WorkerHeard{worker});
+  if (place.silent) return;
   if (const auto* update = std::get_if<StatusUpdate>(&message))
     step(StatusReported{worker, update->status});
   else if (const auto* progress = std::get_if<ProgressReport>(&message))

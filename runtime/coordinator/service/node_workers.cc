@@ -33,9 +33,7 @@ void NodeSession::Impl::from_worker(LinkId link, WorkerMessage message)
   if (auto* hello = std::get_if<WorkerHello>(&message))
     return on_hello(link, worker, std::move(*hello));
   if (!worker.hello || worker.refused || worker.exit) return;
-  // It is heard: its lease is renewed again, and if it stays so, nobody counts it as silent.
-  worker.silent = false;
-  worker.silent_reason.clear();
+  if (worker.silent) return;  // what it says now counts no more: it will be killed
   if (auto* update = std::get_if<StatusUpdate>(&message))
     return on_status(link, worker, std::move(*update));
   if (const auto* telemetry = std::get_if<Telemetry>(&message)) worker.telemetry = *telemetry;

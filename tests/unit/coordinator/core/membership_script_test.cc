@@ -5,7 +5,6 @@
 //   back W                            worker W greets again with its status
 //   status W key=value…               changes and reports the status of W
 //   gone W | silent W | exit W        connection lost, judged silent, known dead
-//   heard W                           heard again although judged silent
 //   plan WORD [urgent] | end WORD | adopt LINEAGE
 //   pass SECONDS                      time passes, with a Tick at every deadline
 //   probe W PEER                      W reached PEER
@@ -213,7 +212,6 @@ class Interpreter
     if (c == "back" || c == "status") return report(worker, line);
     if (c == "gone") return WorkerDisconnected{worker};
     if (c == "silent") return WorkerSilent{worker, "told"};
-    if (c == "heard") return WorkerHeard{worker};
     if (c == "exit") return WorkerExited{worker, "killed by signal 9"};
     if (c == "probe") return ProbeReported{worker, {{}, WorkerId(line.number(1)), true}};
     ADD_FAILURE() << "unknown event " << c;

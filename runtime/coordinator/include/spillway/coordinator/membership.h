@@ -56,17 +56,12 @@ struct WorkerDisconnected
 {
   WorkerId worker;
 };
-// Its agent finds it stuck, or its agent is silent: it counts as not answering, not as dead.
+// Its agent finds it stuck and will kill it, or its agent is silent: it counts as not answering,
+// not as dead, until it greets again. What else it still says must not be fed (P12).
 struct WorkerSilent
 {
   WorkerId worker;
   std::string reason;
-};
-// Judged silent while its connection stood, and heard on it again (a heartbeat will do): what it
-// said last counts again. Without effect on others.
-struct WorkerHeard
-{
-  WorkerId worker;
 };
 // Its agent reaped it, the provider says terminated, or an operator says `abandon`: known dead.
 struct WorkerExited
@@ -103,10 +98,9 @@ struct EndRequested
 struct Tick
 {
 };
-using MembershipEvent =
-    std::variant<WorkerGreeted, StatusReported, WorkerDisconnected, WorkerSilent, WorkerHeard,
-                 WorkerExited, ProgressReported, ProbeReported, PlanRequested, AdoptRequested,
-                 EndRequested, Tick>;
+using MembershipEvent = std::variant<WorkerGreeted, StatusReported, WorkerDisconnected,
+                                     WorkerSilent, WorkerExited, ProgressReported, ProbeReported,
+                                     PlanRequested, AdoptRequested, EndRequested, Tick>;
 
 // -------------------------------------------------------------------- actions
 

@@ -56,6 +56,7 @@ struct CopierSet
 };
 
 // An epoch formed after a fault (or the first one). Also sent to those who are left out: they stop.
+// So is a planned number, then without a base, to who comes back from before it.
 struct EpochAnnouncement
 {
   EpochName name;

@@ -67,6 +67,7 @@ class NodeSession
   // -------- the launcher's side
   // By pid, as the launcher knows it; a process that never registered is not the job's business.
   void report_exited(std::int64_t pid, const ExitReport& exit);
+  // It is stuck and will be killed: nothing that it still says is passed on (P12).
   void report_silent(std::int64_t pid, const std::string& reason);
   // Asks one worker, or all, to leave at a step boundary.
   void request_leave(std::int64_t pid, bool urgent);
