@@ -7,6 +7,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "json_line.h"
+#include "log_replay.h"
+#include "spillway/base/hash.h"
 #include "spillway/base/status.h"
 
 namespace spillway::invariants {
@@ -19,36 +21,29 @@ struct NumberFacts
   bool known = false;
 };
 
-struct Applied
-{
-  std::string hash;
-  std::int64_t at_ns = 0;
-};
-
 // Everything that was logged for one (number, step).
 struct StepFacts
 {
   std::map<std::uint64_t, std::vector<Range>> contributed;  // by worker
-  std::map<std::uint64_t, Applied> applied;                 // by worker
+  std::map<std::uint64_t, std::uint64_t> applied;           // hash, by worker
   bool aborted = false;                                     // on somebody, who had begun it
 };
 
 class LogJudge
 {
  public:
-  absl::Status read(const JsonValue& line);
+  // The lines of one file in their order, then the next file's.
+  absl::Status read(const JsonValue& line, std::size_t file);
   LogReport judge();
 
  private:
   void read_job(const JsonValue& line);
-  void read_epoch(const JsonValue& line);
+  void read_epoch(const JsonValue& line, LogEvent event);
   absl::Status read_contributed(const JsonValue& line);
-  void read_applied(const JsonValue& line);
+  void read_applied(const JsonValue& line, LogEvent event);
 
   void find_lineage();
-  void check_equal_states();
-  void check_one_step_apart();
-  void check_undone();
+  void tell_the_ledger();
   void check_positions();
   void check_step_positions(StateName name, const StepFacts& facts);
   void count_steps();
@@ -62,8 +57,8 @@ class LogJudge
   std::vector<std::uint64_t> parts_;
   std::map<Number, NumberFacts> numbers_;
   std::map<StateName, StepFacts> steps_;
-  std::map<std::uint64_t, Number> last_number_;  // by worker: the highest it was ever in
   std::set<std::uint64_t> workers_;
+  std::vector<LogEvent> events_;
   std::vector<StateName> lineage_;       // committed steps in order
   std::vector<std::uint64_t> expected_;  // next position by part
   std::uint64_t owed_ = 0;  // counted as lost at the end of a step, not yet seen as a hole
@@ -74,18 +69,21 @@ StateName name_of(const JsonValue& line)
   return {Number(line.at("number").number), StepId(line.at("step").number)};
 }
 
-absl::Status LogJudge::read(const JsonValue& line)
+absl::Status LogJudge::read(const JsonValue& line, std::size_t file)
 {
   const std::string& event = line.at("event").text;
   if (event.empty()) return absl::DataLossError("a line without an event");
   if (line.has("worker")) workers_.insert(line.at("worker").number);
+  const LogEvent happened{.at_ns = static_cast<std::int64_t>(line.at("t_ns").number),
+                          .file = file,
+                          .worker = WorkerId(line.at("worker").number)};
   if (event == "job")
   {
     read_job(line);
   }
   else if (event == "epoch")
   {
-    read_epoch(line);
+    read_epoch(line, happened);
   }
   else if (event == "contributed")
   {
@@ -93,7 +91,7 @@ absl::Status LogJudge::read(const JsonValue& line)
   }
   else if (event == "applied")
   {
-    read_applied(line);
+    read_applied(line, happened);
   }
   else if (event == "aborted")
   {
@@ -115,34 +113,22 @@ void LogJudge::read_job(const JsonValue& line)
   parts_ = std::move(parts);
 }
 
-void LogJudge::read_epoch(const JsonValue& line)
+void LogJudge::read_epoch(const JsonValue& line, LogEvent event)
 {
   const Number number(line.at("number").number);
   NumberFacts facts;
   facts.known = true;
   facts.base = {Number(line.at("base_number").number), StepId(line.at("base_step").number)};
   for (const JsonValue& member : line.at("members").array) facts.members.insert(member.number);
-  Number& last = last_number_[line.at("worker").number];
-  last = std::max(last, number);
+  std::string content;
+  for (std::uint64_t member : facts.members) absl::StrAppend(&content, member, ",");
+  event.kind = LogEvent::Kind::kEntered;
+  event.number = number;
+  event.state = facts.base;
+  event.hash = content_hash(as_bytes(content));
+  events_.push_back(event);
   NumberFacts& known = numbers_[number];
-  if (!known.known)
-  {
-    known = std::move(facts);
-    return;
-  }
-  if (known.base != facts.base)
-  {
-    report(Invariant::kOneLineage,
-           absl::StrCat("number ", number.value(), " starts from ", to_string(known.base),
-                        " and, on worker ", line.at("worker").number, ", from ",
-                        to_string(facts.base)));
-  }
-  if (known.members != facts.members)
-  {
-    report(Invariant::kNumbersUnique,
-           absl::StrCat("number ", number.value(), " has other members on worker ",
-                        line.at("worker").number));
-  }
+  if (!known.known) known = std::move(facts);
 }
 
 absl::Status LogJudge::read_contributed(const JsonValue& line)
@@ -165,11 +151,13 @@ absl::Status LogJudge::read_contributed(const JsonValue& line)
   return absl::OkStatus();
 }
 
-void LogJudge::read_applied(const JsonValue& line)
+void LogJudge::read_applied(const JsonValue& line, LogEvent event)
 {
-  const std::uint64_t worker = line.at("worker").number;
-  steps_[name_of(line)].applied[worker] = {line.at("hash").text,
-                                           static_cast<std::int64_t>(line.at("t_ns").number)};
+  event.kind = LogEvent::Kind::kApplied;
+  event.state = name_of(line);
+  event.hash = content_hash(as_bytes(line.at("hash").text));
+  events_.push_back(event);
+  steps_[event.state].applied[event.worker.value()] = event.hash;
 }
 
 // The committed lineage, from its newest step back: a number's base names the number that reduced
@@ -214,56 +202,26 @@ void LogJudge::find_lineage()
   std::reverse(lineage_.begin(), lineage_.end());
 }
 
-void LogJudge::check_equal_states()
+// What has been judged while it happened, by the ledger that judges the simulator too.
+void LogJudge::tell_the_ledger()
 {
+  Ledger ledger({});
   for (const auto& [name, facts] : steps_)
   {
-    for (const auto& [worker, applied] : facts.applied)
-    {
-      if (applied.hash == facts.applied.begin()->second.hash) continue;
-      report_.replicas_equal = false;
-      report(Invariant::kEqualStates,
-             absl::StrCat("state ", to_string(name), " differs between workers ",
-                          facts.applied.begin()->first, " and ", worker));
-    }
+    const auto number = numbers_.find(name.number);
+    if (facts.applied.empty() || number == numbers_.end()) continue;
+    const StateName& base = number->second.base;
+    const StateName parent = base.step.next() == name.step
+                                 ? base
+                                 : StateName{name.number, StepId(name.step.value() - 1)};
+    const auto& [worker, hash] = *facts.applied.begin();
+    ledger.reduced(WorkerId(worker), name, hash, parent, 0, {});
   }
-}
-
-// A step is applied only after every member's vote, and a member votes only after it applied the
-// step before; its log says so earlier, so the times of one host must.
-void LogJudge::check_one_step_apart()
-{
-  for (const auto& [name, facts] : steps_)
+  replay(std::move(events_), ledger);
+  for (const Finding& finding : ledger.findings())
   {
-    if (facts.applied.empty() || name.step.value() == 0) continue;
-    const auto before = steps_.find({name.number, StepId(name.step.value() - 1)});
-    if (before == steps_.end()) continue;
-    std::int64_t first_ns = facts.applied.begin()->second.at_ns;
-    for (const auto& [worker, applied] : facts.applied)
-      first_ns = std::min(first_ns, applied.at_ns);
-    for (const auto& [worker, applied] : before->second.applied)
-    {
-      if (applied.at_ns <= first_ns || facts.contributed.count(worker) == 0) continue;
-      report(Invariant::kOneStepApart,
-             absl::StrCat("step ", to_string(name), " was applied before worker ", worker,
-                          " had applied the step before it"));
-    }
-  }
-}
-
-void LogJudge::check_undone()
-{
-  const std::set<StateName> committed(lineage_.begin(), lineage_.end());
-  for (const auto& [name, facts] : steps_)
-  {
-    if (committed.count(name) != 0) continue;
-    for (const auto& [worker, applied] : facts.applied)
-    {
-      if (last_number_[worker] <= name.number) continue;  // it did not live to see another number
-      report(Invariant::kNothingUndone,
-             absl::StrCat("worker ", worker, " applied ", to_string(name),
-                          " and lived on, but the step is not committed"));
-    }
+    if (finding.invariant == Invariant::kEqualStates) report_.replicas_equal = false;
+    report_.findings.push_back(finding);
   }
 }
 
@@ -376,9 +334,7 @@ LogReport LogJudge::judge()
     report(Invariant::kExactlyOnce, "no log has the line that describes the data set");
   }
   find_lineage();
-  check_equal_states();
-  check_one_step_apart();
-  check_undone();
+  tell_the_ledger();
   check_positions();
   count_steps();
   return report_;
@@ -398,7 +354,8 @@ absl::StatusOr<LogReport> check_log_lines(const std::vector<std::vector<std::str
       if (!value.ok() && last) continue;  // a kill cut it short
       const std::string where = absl::StrCat("log ", file + 1, ", line ", line + 1);
       if (!value.ok()) return annotate(value.status(), where);
-      if (absl::Status status = judge.read(*value); !status.ok()) return annotate(status, where);
+      if (absl::Status status = judge.read(*value, file); !status.ok())
+        return annotate(status, where);
     }
   }
   return judge.judge();

@@ -159,6 +159,25 @@ TEST(LogCheckTest, ReportsAStepAppliedBeforeAMemberHadAppliedTheOneBefore)
   EXPECT_EQ(report.findings[0].invariant, Invariant::kOneStepApart);
 }
 
+TEST(LogCheckTest, ReportsANumberThatWasUsedTwice)
+{
+  std::vector<Lines> files = sound_run();
+  files[1].insert(files[1].end() - 1, epoch(2, 3, 1, 2, "1,2"));
+  const LogReport report = check(files);
+  ASSERT_EQ(report.findings.size(), 1u) << report.text();
+  EXPECT_EQ(report.findings[0].invariant, Invariant::kNumbersUnique);
+}
+
+// Worker 2 goes on in number 1 after worker 1 has trained without it in number 3.
+TEST(LogCheckTest, ReportsASecondLineage)
+{
+  std::vector<Lines> files = sound_run();
+  files[1].back() = applied(2, 1, 3, "h3b", 70);
+  const LogReport report = check(files);
+  ASSERT_FALSE(report.findings.empty());
+  EXPECT_EQ(report.findings[0].invariant, Invariant::kOneLineage) << report.text();
+}
+
 TEST(LogCheckTest, CountsALostRangeOnce)
 {
   Lines one = {R"({"event":"job","worker":1,"global_batch":10,"parts":[15]})",
