@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Clothes in ten classes, by a small perceptron, on any number of workers.
 //
-//   spillway run --standalone --nproc-per-node 3 build/release/bin/02_fashion_mnist [PASSES
-//   [FOLDER]]
+//   spillway run --standalone --nproc-per-node 3 build/release/bin/02_fashion_mnist
 //
-// Kill workers while it runs; FOLDER holds the data set as Debian's dataset-fashion-mnist installs
-// it.
+// Kill workers while it runs. It may be told how many passes to make, and after that a folder that
+// holds the data set as Debian's dataset-fashion-mnist installs it.
 #include <torch/torch.h>
 #include <zlib.h>
 

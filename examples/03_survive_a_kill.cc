@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A worker that kills itself in the middle of a step, and a job that does not mind.
 //
-//   spillway run --standalone --nproc-per-node 3 --max-restarts 3
-//   build/release/bin/03_survive_a_kill
+//   spillway run --standalone --nproc-per-node 3 build/release/bin/03_survive_a_kill
 //
 // The worker of rank 1 dies by SIGKILL in the backward of step 100. The others get that step again,
 // with its samples cut anew; the agent starts a replacement, which copies the state and joins.
