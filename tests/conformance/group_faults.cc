@@ -28,8 +28,39 @@ absl::Status reduce_some(Group& group, std::uint64_t step, std::uint64_t count,
                           {deadline});
 }
 
+struct Call
+{
+  Collective collective = Collective::kAllReduce;
+  std::uint64_t count = 0;  // floats
+};
+// Each collective, and the one that carries the gradients in one piece and in many. Enough for each
+// member to wait for each other.
+constexpr Call kCalls[] = {
+    {Collective::kAllReduce, 1},         {Collective::kAllReduce, 500'000},
+    {Collective::kReduceScatter, 1'000}, {Collective::kReduceScatter, 500'000},
+    {Collective::kAllGather, 1'000},     {Collective::kAllGather, 500'000},
+    {Collective::kBroadcast, 1'000},     {Collective::kBroadcast, 500'000}};
+
+// `absent` never makes the call; it is the root of a broadcast.
+absl::Status call_without(Rank absent, Group& group, const Call& call, MonotonicTime deadline)
+{
+  if (call.collective == Collective::kAllReduce) return reduce_some(group, 1, call.count, deadline);
+  const std::size_t bytes = call.count * size_bytes(DType::kFp32);
+  const auto own = group.allocate(bytes);
+  EXPECT_TRUE(own.ok()) << own.status();
+  std::vector<std::byte> result(bytes * group.size());
+  const auto all = absl::MakeSpan(result);
+  if (call.collective == Collective::kAllGather)
+    return group.all_gather(name(1), *own, all, {deadline});
+  if (call.collective == Collective::kBroadcast)
+    return group.broadcast(name(1), absent, {}, all.first(bytes), {deadline});
+  const ShardRange range = shard_range(call.count, group.size(), group.rank());
+  return group.reduce_scatter(name(1), DType::kFp32, ReduceOp::kSum, *own,
+                              all.first(range.count() * size_bytes(DType::kFp32)), {deadline});
+}
+
 // Runs `cut` once everybody but rank 0 waits in a call that rank 0 never makes.
-void leave_waiting(Team& team, std::uint64_t count, const std::function<void()>& cut,
+void leave_waiting(Team& team, const Call& call, const std::function<void()>& cut,
                    const std::function<void(std::uint32_t, const absl::Status&)>& check)
 {
   team.everybody([&](std::uint32_t rank) {
@@ -44,18 +75,19 @@ void leave_waiting(Team& team, std::uint64_t count, const std::function<void()>&
       cut();
       return;
     }
-    check(rank, reduce_some(team.group(rank), 1, count, soon()));
+    check(rank, call_without(Rank(0), team.group(rank), call, soon()));
   });
 }
 
 TEST_P(GroupSuite, AbortEndsEveryWait)
 {
-  for (const std::uint64_t count : {1, 500'000})
+  for (const Call& call : kCalls)
   {
+    SCOPED_TRACE(testing::Message() << name_of(call.collective) << " of " << call.count);
     Team team(GetParam(), 3);
     team.connect(Number(5));
     leave_waiting(
-        team, count,
+        team, call,
         [&] {
           for (std::uint32_t rank = 0; rank < 3; ++rank) team.seat(rank).abort->raise(Number(5));
         },
@@ -64,14 +96,15 @@ TEST_P(GroupSuite, AbortEndsEveryWait)
           EXPECT_THAT(status.message(), AllOf(HasSubstr("number 5"), HasSubstr("step 1")));
           // Once failed, always failed.
           EXPECT_EQ(reduce_some(team.group(rank), 2, 1, soon()).code(), absl::StatusCode::kAborted);
-          EXPECT_EQ(team.seat(rank).transport->recorder().records()[0].state,
-                    FlightState::kAborted);
+          const FlightRecord record = team.seat(rank).transport->recorder().records()[0];
+          EXPECT_EQ(record.collective, call.collective);
+          EXPECT_EQ(record.state, FlightState::kAborted);
         });
     // A call that begins after the abort ends at once, and the next number works.
     EXPECT_EQ(reduce_some(team.group(0), 1, 1, soon()).code(), absl::StatusCode::kAborted);
     team.connect(Number(6));
     team.everybody([&](std::uint32_t rank) {
-      EXPECT_TRUE(reduce_some(team.group(rank), 3, count, soon()).ok());
+      EXPECT_TRUE(reduce_some(team.group(rank), 3, call.count, soon()).ok());
     });
   }
 }
@@ -115,15 +148,16 @@ TEST_P(GroupSuite, DeadlineNamesWhoIsMissing)
 {
   // Zero: a call whose deadline went by before it began names who is missing all the same.
   for (const milliseconds patience : {milliseconds(50), milliseconds(0)})
-    for (const std::uint64_t count : {1, 500'000})
+    for (const Call& call : kCalls)
     {
+      SCOPED_TRACE(testing::Message() << name_of(call.collective) << " of " << call.count);
       Team team(GetParam(), 3);
       team.connect(Number(1));
       team.everybody([&](std::uint32_t rank) {
         if (rank == 1) return;
         const MonotonicTime begun = system_clock().now();
         const absl::Status status =
-            reduce_some(team.group(rank), 1, count, deadline_after(begun, patience));
+            call_without(Rank(1), team.group(rank), call, deadline_after(begun, patience));
         EXPECT_EQ(status.code(), absl::StatusCode::kDeadlineExceeded) << status;
         EXPECT_THAT(std::string(status.message()), HasSubstr("rank 1 (worker 101 at 127.0.0.1:"));
         EXPECT_LT(system_clock().now() - begun, seconds(5));
@@ -172,7 +206,7 @@ TEST_P(GroupSuite, ALostPeerEndsTheCallAndIsReported)
   Team team(GetParam(), 3, events);
   team.connect(Number(1));
   leave_waiting(
-      team, 1000, [&] { team.seat(0).transport->break_links_for_test(); },
+      team, {Collective::kAllReduce, 1000}, [&] { team.seat(0).transport->break_links_for_test(); },
       [&](std::uint32_t, const absl::Status& status) {
         EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable) << status;
         EXPECT_THAT(status.message(), HasSubstr("worker 100 died"));
