@@ -22,11 +22,10 @@ venv=${SPILLWAY_VENV:-$root/.venv}
 packages=(
   ca-certificates git g++ cmake ninja-build ccache pkg-config python3 python3-venv      # tools
   clang-format                                                                          # tests/tidy
-  libabsl-dev libssl-dev libspdlog-dev libxxhash-dev nlohmann-json3-dev zlib1g-dev      # runtime/base
+  libabsl-dev libssl-dev libspdlog-dev libxxhash-dev zlib1g-dev                         # runtime/base
   libgrpc++-dev libprotobuf-dev protobuf-compiler protobuf-compiler-grpc libsqlite3-dev # runtime/coordinator
-  libhwy-dev libisal-dev libhwloc-dev                                                   # kernels, comm
-  liburing-dev                                                                          # checkpoint
-  libcli11-dev libyaml-cpp-dev                                                          # launcher
+  libhwy-dev libisal-dev                                                                # kernels
+  libcli11-dev                                                                          # launcher
   libgtest-dev libgmock-dev libbenchmark-dev                                            # tests
   dataset-fashion-mnist                                                                 # examples
   tini procps                                                                           # images

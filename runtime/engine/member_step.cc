@@ -253,7 +253,7 @@ void MemberCore::Impl::switch_to(Number number)
     members_ = nullptr;
     base_.reset();
     drop_prepared_up_to(number);
-    emit(LeaveNumber{number, old});
+    emit(LeaveNumber{old});
     if (!rules_.leavers_wait_for_release)
     {
       exited_ = true;

@@ -67,26 +67,4 @@ std::uint64_t StateTable::layout_hash() const
   return hash;
 }
 
-std::vector<std::string> StateTable::layout_lines() const
-{
-  std::vector<std::string> lines;
-  lines.reserve(entries_.size());
-  for (const StateEntry& entry : entries_) lines.push_back(line_of(entry));
-  return lines;
-}
-
-std::string first_layout_difference(absl::Span<const std::string> mine,
-                                    absl::Span<const std::string> theirs)
-{
-  const std::size_t both = std::min(mine.size(), theirs.size());
-  for (std::size_t i = 0; i < both; ++i)
-    if (mine[i] != theirs[i])
-      return absl::StrCat("entry ", i, " is '", mine[i], "' here and '", theirs[i], "' there");
-  if (mine.size() > both)
-    return absl::StrCat("entry ", both, " is '", mine[both], "' here and missing there");
-  if (theirs.size() > both)
-    return absl::StrCat("entry ", both, " is '", theirs[both], "' there and missing here");
-  return "";
-}
-
 }  // namespace spillway::engine

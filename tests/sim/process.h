@@ -25,7 +25,6 @@ enum class Lane
   kCopy,
   kAgent,
   kNotice,
-  kStore,
 };
 
 // One worker process: the real member core, and around it what the engine does with its actions,
@@ -53,7 +52,6 @@ class Process
   bool alive() const { return running() || paused(); }
   bool condemned() const { return condemned_; }
   bool agent_alive() const { return agent_alive_; }
-  void agent_dies() { agent_alive_ = false; }
   bool leaving() const { return leaving_; }
   bool hanging() const { return hangs_; }
   WorkerId worker() const { return worker_; }

@@ -229,9 +229,6 @@ TEST(StateTableTest, LayoutIsNamesTypesShapesAndOrder)
   ASSERT_TRUE(b.add({"m", "float", {2}, StateKind::kOptimizer, bytes.subspan(24, 8)}).ok());
   EXPECT_NE(a.layout_hash(), b.layout_hash());
   EXPECT_EQ(a.size_bytes(), 32u);
-  EXPECT_THAT(first_layout_difference(a.layout_lines(), b.layout_lines()),
-              testing::HasSubstr("[2, 3]"));
-  EXPECT_EQ(first_layout_difference(a.layout_lines(), a.layout_lines()), "");
 }
 
 }  // namespace

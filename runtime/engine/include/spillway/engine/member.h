@@ -193,7 +193,6 @@ struct CloseNumber
 // A planned number without this worker is active: serve and progress until Exit.
 struct LeaveNumber
 {
-  Number left_by;
   Number number;
 };
 // A formed epoch leaves this worker out: it waits as a joiner, its state is only cached ranges.

@@ -48,19 +48,11 @@ class StateTable
   // Names, types, shapes, kinds and order; not the values.
   std::uint64_t layout_hash() const;
 
-  // One line an entry ("parameter fc1.weight float [256, 784] 802816 bytes"). Two workers whose
-  // lines differ do not train one model; admission shows the first line that does.
-  std::vector<std::string> layout_lines() const;
-
  private:
   std::vector<StateEntry> entries_;
   std::unordered_set<std::string> names_;
   std::uint64_t size_bytes_ = 0;
 };
-
-// The first line in which two layouts differ, in words; empty if they do not.
-std::string first_layout_difference(absl::Span<const std::string> mine,
-                                    absl::Span<const std::string> theirs);
 
 absl::string_view name_of(StateKind kind);
 
