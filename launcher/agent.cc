@@ -70,9 +70,13 @@ void Agent::start_first_workers()
   for (int slot = 0; slot < plan_.workers; ++slot) act({SlotAction::Kind::kStart, slot, 0, 0, ""});
 }
 
+// A start that fails is an event too: it comes after the actions of the event that asked for it.
 void Agent::decide(const SlotEvent& event)
 {
-  for (const SlotAction& action : slot_policy(policy_, event)) act(action);
+  undecided_.push_back(event);
+  if (undecided_.size() > 1) return;
+  for (; !undecided_.empty(); undecided_.pop_front())
+    for (const SlotAction& action : slot_policy(policy_, undecided_.front())) act(action);
 }
 
 void Agent::act(const SlotAction& action)

@@ -130,6 +130,10 @@ void plain_exit(SlotPolicyState& state, const WorkerExit& exit, Actions& out)
   state.failed_code = exit.reason.code();
   const std::string what =
       absl::StrCat("worker of local rank ", exit.slot, " ", exit.reason.describe());
+  if (exit.refused)
+    return end_plain_job(
+        state, exit.reason.code(),
+        absl::StrCat("the worker of local rank ", exit.slot, " could not be started"), out);
   if (state.group_restarts >= restart_limit(state))
   {
     return end_plain_job(state, exit.reason.code(),

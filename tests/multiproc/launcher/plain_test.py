@@ -43,6 +43,17 @@ class PlainTest(JobCase):
         self.assertRegex(text, r"its last lines on stderr:\n\s+last words")
         self.assertRegex(text, r"no restarts left of 2")
 
+    def test_a_program_that_is_gone_or_no_program_any_more_at_its_restart(self):
+        for change, code, words in (("rm $0", 127, "No such file"), ("chmod a-x $0", 126, "Permission denied")):
+            with self.subTest(change), self.job() as job:
+                program = job.folder / "program"
+                program.write_text(f"#!/bin/sh\n{change}\nexit 3\n")
+                program.chmod(0o755)
+                job.set_program([str(program)])
+                job.start_agent(["--standalone", "--nproc-per-node", "2", "--max-restarts", "1000000"])
+                job.wait_end(20, [code])
+                self.assertRegex(job.output(), rf"could not be started|{words}")
+
     def test_no_restart_is_torchruns_default(self):
         self.assertNotRegex(self.run_to_end(3, shell("exit 3")), r"restart 1")
 

@@ -112,6 +112,19 @@ TEST(PlainPolicy, ALoopOfDeathsStopsAtMaxRestarts)
   EXPECT_EQ(job.ends(0, exited(4)), "") << "nothing happens after the end";
 }
 
+TEST(PlainPolicy, WhatCannotBeStartedAgainEndsTheJob)
+{
+  Plain job(2, 1000);
+  EXPECT_EQ(job.ends(0, exited(1)), "stop 1");
+  EXPECT_EQ(job.ends(1, exited(143)), "start 0#1, start 1#1");
+  const auto fails = [&](int slot) {
+    return words(
+        slot_policy(job.state, WorkerExit{.slot = slot, .reason = exited(127), .refused = true}));
+  };
+  EXPECT_EQ(fails(0), "stop 1");
+  EXPECT_EQ(fails(1), "finish 127");
+}
+
 TEST(PlainPolicy, TwoLossesAtOnceCostOneRestart)
 {
   Plain job(2, 1);

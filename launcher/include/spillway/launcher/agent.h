@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
@@ -86,6 +87,7 @@ class Agent
   LogFolder logs_;
   const Clock& clock_;
   SlotPolicyState policy_;
+  std::deque<SlotEvent> undecided_;  // the first is being decided
   std::map<int, Worker> workers_;  // by slot, those that run
   RoundAnnounced round_;
   bool started_ = false;
