@@ -61,6 +61,7 @@ absl::StatusOr<std::unique_ptr<Supervisor>> Supervisor::create(SupervisorOptions
 absl::Status Supervisor::open()
 {
   // A closed console or a full disk is an error code for us, never the end of the agent.
+  signal(SIGCHLD, SIG_DFL);  // ignored, as some parents leave it, it would take the exits away
   signal(SIGPIPE, SIG_IGN);
   signal(SIGXFSZ, SIG_IGN);
   SPILLWAY_ASSIGN_OR_RETURN(guardian_, Guardian::create());

@@ -102,6 +102,7 @@ class LeaveOnSigterm
     sigaddset(&wanted_, SIGTERM);
     pthread_sigmask(SIG_BLOCK, &wanted_, nullptr);
   }
+  // Until stop(), before the engine goes.
   void start(engine::Engine& engine)
   {
     thread_ = std::jthread([this, &engine](const std::stop_token& stop) {
@@ -110,6 +111,7 @@ class LeaveOnSigterm
         if (sigtimedwait(&wanted_, nullptr, &interval) == SIGTERM) engine.request_leave();
     });
   }
+  void stop() { thread_ = std::jthread(); }
 
  private:
   sigset_t wanted_{};
@@ -128,6 +130,7 @@ class ToyWorker
       if (plan.name.step.value() == options_.repeat_step) indices.push_back(indices.front());
     };
   }
+  ~ToyWorker() { leave_on_sigterm_.stop(); }
   absl::Status run();
 
  private:

@@ -6,6 +6,8 @@ import pathlib
 import re
 import resource
 import signal
+import subprocess
+import sys
 
 from case import ROOT, JobCase, main
 from processes import descendants, running, send, until
@@ -53,6 +55,12 @@ class PlainTest(JobCase):
                 job.start_agent(["--standalone", "--nproc-per-node", "2", "--max-restarts", "1000000"])
                 job.wait_end(20, [code])
                 self.assertRegex(job.output(), rf"could not be started|{words}")
+
+    def test_an_ignored_sigchld_of_the_parent_hides_no_exit(self):
+        ignoring = "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
+        done = subprocess.run([sys.executable, "-c", ignoring, self.program("spillway"), "run", "--standalone", *shell("exit 7")],
+                              timeout=20, check=False, capture_output=True)
+        self.assertEqual(done.returncode, 7)
 
     def test_no_restart_is_torchruns_default(self):
         self.assertNotRegex(self.run_to_end(3, shell("exit 3")), r"restart 1")
