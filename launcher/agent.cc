@@ -292,7 +292,11 @@ void Agent::on_job(const JobEvent& event)
   if (const auto* round = std::get_if<RoundAnnounced>(&event)) return on_round(*round);
   if (const auto* over = std::get_if<JobOverHeard>(&event))
   {
-    if (over->done && !started_) exit_code_ = 0;
+    if (over->done && !started_)
+    {
+      log_info("job ", plan_.options.job, " was done before this node could take part");
+      exit_code_ = 0;
+    }
     if (over->done) return decide(JobDone());
     if (over->exit_code == 0)
       log_info("job ", plan_.options.job, " is over: ", over->why);

@@ -160,6 +160,9 @@ void CoordinatedJob::on_job_over(const coordinator::JobOver& over)
   JobOverHeard heard;
   heard.done = over.reason == EndReason::kFinished;
   heard.exit_code = code_of(over);
+  // Nobody's exit is named: if a worker of this node failed, that is what ended it here.
+  heard.use_worker_code =
+      over.reason == EndReason::kStopped && over.exit.signal == 0 && over.exit.exit_code == 0;
   heard.why =
       absl::StrCat(end_reason_name(over.reason), over.detail.empty() ? "" : ": ", over.detail,
                    over.exit.last_words.empty() ? "" : "; last words: ", over.exit.last_words);

@@ -62,8 +62,31 @@ void JobState::begin_round(const std::vector<NodeId>& nodes)
   unstored_ = true;
   round_began_ = now_;
   last_call_at_ = restart_wanted_ = kForever;
+  round_ended_well_ = false;
   log_info("job ", job_, ": round ", file_.round.round, " begins with ", nodes.size(), " nodes");
   for (NodeId id : nodes) announce_round(id);
+}
+
+void JobState::note_end_of_round(NodeId node, const NodeFarewell& farewell)
+{
+  const bool took_part = kept(node).round != 0 && kept(node).round == file_.round.round;
+  const bool well = !farewell.fatal && farewell.exit.exit_code == 0 && farewell.exit.signal == 0;
+  round_ended_well_ = round_ended_well_ || (took_part && well && !has_workers());
+}
+
+// The program has ended well everywhere: who came while it ran, and waited, has nothing to do. Who
+// comes later runs it anew.
+void JobState::dismiss_who_waits_for_a_round()
+{
+  if (!round_ended_well_ || over()) return;
+  const auto in_round = [&](const auto& entry) {
+    return kept(entry.first).round == file_.round.round;
+  };
+  if (std::any_of(nodes_.begin(), nodes_.end(), in_round)) return;
+  round_ended_well_ = false;
+  for (NodeId id : present_nodes())
+    say(id,
+        JobOver{EndReason::kFinished, "the program has ended well on all nodes that ran it", {}});
 }
 
 void JobState::advance_rounds()
@@ -89,7 +112,8 @@ void JobState::meet()
     last_call_at_ = kForever;
     if (!again) return;  // each agent has a limit of its own for the first meeting
     rounds_due_ = deadline_after(restart_wanted_, options.join_timeout);
-    if (now_ < rounds_due_) return;
+    // Where it has ended well it is not run again, so that nobody has to be waited for.
+    if (now_ < rounds_due_ && !round_ended_well_) return;
     rounds_due_ = kForever;
     return step(EndRequested{absl::StrCat("fewer than ", options.nodes_min,
                                           " nodes are left to start the workers anew")});

@@ -231,6 +231,7 @@ void JobState::leave(const NodeFarewell& farewell, NodeId id)
   while (!node.links.empty()) drop_link(id, node.links.begin()->first);
   for (WorkerId worker : workers_of(id)) exited(worker, "its agent ended");
   note_exit(farewell.exit);
+  note_end_of_round(id, farewell);
   streams_.erase(node.stream);
   nodes_.erase(id);
   file_.nodes.erase(id);
@@ -240,6 +241,7 @@ void JobState::leave(const NodeFarewell& farewell, NodeId id)
     file_.exit = farewell.exit;
     step(EndRequested{absl::StrCat("node ", id.value(), " gave up: ", farewell.reason)});
   }
+  dismiss_who_waits_for_a_round();
 }
 
 std::vector<WorkerId> JobState::workers_of(NodeId node) const

@@ -133,6 +133,8 @@ class JobState
   void take_in_late_nodes();
   void begin_round(const std::vector<NodeId>& nodes);
   void announce_round(NodeId node);
+  void note_end_of_round(NodeId node, const NodeFarewell& farewell);
+  void dismiss_who_waits_for_a_round();
   std::vector<NodeId> present_nodes() const;
   bool somebody_may_return() const;
   Rendezvous::Node round_entry(NodeId node) const;
@@ -161,6 +163,7 @@ class JobState
   MonotonicTime last_call_at_ = kForever;    // the first meeting closes
   MonotonicTime restart_wanted_ = kForever;  // since when somebody waits for a new round
   MonotonicTime round_began_;
+  bool round_ended_well_ = false;  // on some node, for a program with a rendezvous of its own
   MonotonicTime rounds_due_ = kForever;
 };
 

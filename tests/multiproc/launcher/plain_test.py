@@ -149,6 +149,23 @@ class RoundsTest(JobCase):
             # As under torchrun, the attempt counts the losses of one's own node.
             self.assertEqual(said, [("0", "2", "0", "3"), ("1", "2", "1", "3")])
 
+    def test_a_node_that_fails_after_the_other_has_ended_well_ends_with_its_code(self):
+        with self.two_agents(shell("[ $GROUP_RANK = 0 ] && exit 0; sleep 1; exit 3"), "--max-restarts", "1") as job:
+            job.ended_on_purpose = {0, 1}
+            until(lambda: all(agent.poll() is not None for agent in job.agents), "the end of both agents", 20)
+            self.assertEqual(sorted(agent.returncode for agent in job.agents), [0, 3])
+
+    def test_a_node_that_waits_while_the_others_end_well_is_told(self):
+        with self.job(shell("echo rank $RANK; sleep 3")) as job:
+            endpoint = f"127.0.0.1:{self.port()}"
+            flags = ["--nnodes", "2:3", "--rdzv-endpoint", endpoint, "--rdzv-id", "rounds"]
+            job.start_agent(flags)
+            job.start_agent(flags)
+            self.assert_said(job, "rank 0|rank 1")
+            job.start_agent(flags)
+            job.wait_end(20)
+            self.assertRegex(job.output(job.agents[2]), r"job rounds was done before this node could take part")
+
     def test_every_round_has_a_port_of_its_own_on_all_nodes(self):
         # Two losses on one node, the attempts of which that node counts.
         program = shell("echo rank $RANK port $MASTER_PORT; [ $RANK = 1 ] && [ $TORCHELASTIC_RESTART_COUNT -lt 2 ] && exit 3;"

@@ -106,6 +106,49 @@ TEST_F(JobRoundsTest, ARoundGoesOnWithoutALostNodeIfEnoughAreLeft)
   EXPECT_EQ(nodes_of(round), (Ids{1}));
 }
 
+TEST_F(JobRoundsTest, AFailureAfterAnotherNodeHasEndedWellEndsTheJobAtOnce)
+{
+  open();
+  RecordingAgent a(*runner_);
+  RecordingAgent b(*runner_);
+  ASSERT_TRUE(a.enter(hello(1, 2, 2)));
+  ASSERT_TRUE(b.enter(hello(2, 2, 2)));
+  ASSERT_TRUE(b.wait_for<Rendezvous>());
+  a.say(NodeFarewell{.fatal = false, .reason = "the job is done", .exit = {}});
+  b.say(RestartWanted{1, "local rank 0 exited with code 3"});
+  const auto over = b.wait_for<JobOver>();
+  ASSERT_TRUE(over);
+  EXPECT_EQ(over->reason, EndReason::kStopped);
+}
+
+TEST_F(JobRoundsTest, WhoWaitedWhileTheProgramRanIsToldThatItIsDone)
+{
+  open();
+  RecordingAgent a(*runner_);
+  RecordingAgent b(*runner_);
+  RecordingAgent c(*runner_);
+  ASSERT_TRUE(a.enter(hello(1, 2, 3)));
+  ASSERT_TRUE(b.enter(hello(2, 2, 3)));
+  beat({&a, &b}, 1s);
+  ASSERT_TRUE(b.wait_for<Rendezvous>());
+  ASSERT_TRUE(c.enter(hello(3, 2, 3)));
+  a.say(NodeFarewell{.fatal = false, .reason = "the job is done", .exit = {}});
+  beat({&b, &c}, 1s);
+  EXPECT_EQ(c.count<JobOver>(), 0U);
+  b.say(NodeFarewell{.fatal = false, .reason = "the job is done", .exit = {}});
+  const auto over = c.wait_for<JobOver>();
+  ASSERT_TRUE(over);
+  EXPECT_EQ(over->reason, EndReason::kFinished);
+  // Later comers run it anew.
+  RecordingAgent d(*runner_);
+  RecordingAgent e(*runner_);
+  c.say(NodeFarewell{.fatal = false, .reason = "over", .exit = {}});
+  ASSERT_TRUE(d.enter(hello(4, 2, 3)));
+  ASSERT_TRUE(e.enter(hello(5, 2, 3)));
+  beat({&d, &e}, 1s);
+  EXPECT_EQ(nodes_of(e.wait_for<Rendezvous>()), (Ids{4, 5}));
+}
+
 TEST_F(JobRoundsTest, ARoundThatCannotBeginEndsTheJob)
 {
   open();
