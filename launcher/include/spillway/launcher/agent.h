@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <functional>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -88,7 +88,7 @@ class Agent
   const Clock& clock_;
   SlotPolicyState policy_;
   std::deque<SlotEvent> undecided_;  // the first is being decided
-  std::map<int, Worker> workers_;  // by slot, those that run
+  std::map<int, Worker> workers_;    // by slot, those that run
   RoundAnnounced round_;
   bool started_ = false;
   bool coordinator_kept_ = false;
