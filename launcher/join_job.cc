@@ -88,19 +88,25 @@ std::string in_words(const CoordinatorMark& mark)
 }
 
 // Nobody listens at an endpoint of this host: this process becomes the coordinator, unless it is
-// known whose place that is. If another one is faster, it is the one to connect to.
+// known whose place that is. If another one is faster, it is the one to connect to. Port 0 is any
+// free one; `address` is then what it came to be.
 absl::Status carry_if_nobody_does(const RunOptions& options, const Clock& clock,
-                                  const std::string& address, CoordinatedParts& parts)
+                                  std::string& address, CoordinatedParts& parts)
 {
   const bool here = is_this_host(options.endpoint_host);
-  if (!here || somebody_listens(options.endpoint_host, options.endpoint_port))
+  const bool any_port = options.endpoint_port == 0;
+  if (any_port && !here)
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--rdzv-endpoint ", address, ": port 0 means any free one of this host, which ",
+        options.endpoint_host, " is not"));
+  if (!here || (!any_port && somebody_listens(options.endpoint_host, options.endpoint_port)))
   {
     if (!options.store.empty())
       log_info("--store ", options.store, ": not used, the coordinator at ", address,
                " keeps its jobs itself");
     return absl::OkStatus();
   }
-  if (const auto mark = awaited_coordinator(options))
+  if (const auto mark = any_port ? std::nullopt : awaited_coordinator(options))
   {
     log_warning("job ", options.job, ": ", in_words(*mark));
     return absl::OkStatus();
@@ -119,6 +125,13 @@ absl::Status carry_if_nobody_does(const RunOptions& options, const Clock& clock,
                ? absl::OkStatus()
                : started.status();
   parts.carried = *std::move(started);
+  if (any_port)
+  {
+    address = parts.carried->addresses().front();
+    log_info("job ", options.job, ": the coordinator is in this process; other nodes join it by ",
+             "--rdzv-endpoint ", address);
+    return absl::OkStatus();
+  }
   log_info("job ", options.job, ": nobody listened at ", address,
            ", so the coordinator is in this process");
   return absl::OkStatus();

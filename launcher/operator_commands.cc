@@ -26,7 +26,8 @@ constexpr OperatorFlag kTimeout = {"timeout", "SECONDS", "how long to wait for i
 constexpr OperatorFlag kJson = {"json", nullptr, "one JSON object instead of text"};
 constexpr OperatorFlag kReason = {"reason", "TEXT", "is kept with the decision"};
 constexpr OperatorFlag kShowFlags[] = {kEndpoint, kTimeout, kJson};
-constexpr OperatorFlag kActFlags[] = {kEndpoint, kTimeout, kReason};
+constexpr OperatorFlag kAdoptFlags[] = {kEndpoint, kTimeout};
+constexpr OperatorFlag kAbandonFlags[] = {kEndpoint, kTimeout, kReason};
 constexpr char kExitCodes[] =
     "\nEnds with 0, 2 for wrong arguments, 69 if the coordinator cannot be reached, 76 if it\n"
     "refuses, 127 if there is no such job, worker or node.\n";
@@ -165,7 +166,7 @@ int adopt_command(const std::vector<std::string>& arguments)
   return run({"adopt", "spillway adopt [JOB] LINEAGE [flags]",
               "Goes on with what the waiting workers hold although the job's record is lost;\n"
               "explain names the lineage.",
-              kActFlags, 1, 2, adopt},
+              kAdoptFlags, 1, 2, adopt},
              arguments);
 }
 int abandon_command(const std::vector<std::string>& arguments)
@@ -173,7 +174,7 @@ int abandon_command(const std::vector<std::string>& arguments)
   return run({"abandon", "spillway abandon [JOB] WORKER|node:NODE [flags]",
               "Declares a worker, or a node with all its workers, dead for good. What only they\n"
               "hold is lost.",
-              kActFlags, 1, 2, abandon},
+              kAbandonFlags, 1, 2, abandon},
              arguments);
 }
 

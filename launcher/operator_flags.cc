@@ -13,13 +13,19 @@
 namespace spillway {
 namespace {
 
-absl::Status unknown_flag(const std::string& command, const std::string& name,
+absl::Status unknown_flag(const std::string& command, const std::string& argument,
                           absl::Span<const OperatorFlag> flags)
 {
+  const std::string name(
+      argument.substr(std::min(argument.find_first_not_of('-'), argument.size())));
   std::vector<std::string> names{"help"};
   for (const OperatorFlag& flag : flags) names.emplace_back(flag.name);
-  return absl::InvalidArgumentError(absl::StrCat("unknown flag --", name, "; did you mean --",
-                                                 nearest_name(name, names), "? (spillway ", command,
+  // Of a short one only the first letter is known.
+  std::string near = nearest_name(name, names);
+  for (const std::string& known : names)
+    if (name.size() == 1 && known[0] == name[0]) near = known;
+  return absl::InvalidArgumentError(absl::StrCat("unknown flag ", argument, "; did you mean --",
+                                                 near, "? (spillway ", command,
                                                  " --help lists all)"));
 }
 
@@ -57,7 +63,7 @@ absl::StatusOr<OperatorArguments> read_operator_flags(const std::string& command
     const auto flag = std::find_if(flags.begin(), flags.end(),
                                    [&](const OperatorFlag& one) { return one.name == name; });
     if (!absl::StartsWith(argument, "--") || flag == flags.end())
-      return unknown_flag(command, name, flags);
+      return unknown_flag(command, argument.substr(0, equals), flags);
     if (flag->value == nullptr && equals != std::string::npos)
       return absl::InvalidArgumentError(absl::StrCat("--", name, " takes no value"));
     std::string value = equals == std::string::npos ? "" : argument.substr(equals + 1);

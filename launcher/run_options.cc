@@ -20,6 +20,11 @@ namespace {
 
 using Values = std::map<std::string, std::string>;
 
+// It is part of file names.
+constexpr std::size_t kLongestJob = 128;
+// Where torchrun's c10d backend meets if nobody says.
+constexpr char kUsualEndpoint[] = "localhost:29400";
+
 std::optional<std::string> value_of(const Values& values, const std::string& name)
 {
   const auto found = values.find(name);
@@ -67,6 +72,17 @@ absl::Status convert_plain(const Values& values, RunOptions& out)
   {
     return absl::InvalidArgumentError(error.what());
   }
+  // No range keeps these out.
+  for (const auto& [name, seconds] : {std::pair{"monitor-interval", monitor_s},
+                                      {"shutdown-timeout", shutdown_s},
+                                      {"join-timeout", join_s},
+                                      {"lease", lease_s}})
+    if (std::isnan(seconds))
+      return absl::InvalidArgumentError(
+          absl::StrCat("--", name, " ", values.at(name), ": must be a number of seconds"));
+  if (out.job.size() > kLongestJob)
+    return absl::InvalidArgumentError(absl::StrCat("--rdzv-id has ", out.job.size(),
+                                                   " characters; a name may have ", kLongestJob));
   if (restarts >= 0) out.max_restarts = restarts;
   if (min_workers >= 1) out.min_workers = min_workers;
   const auto to_ms = [](double seconds) {
@@ -122,7 +138,7 @@ absl::Status choose_program(const Values& values, RunOptions& out)
 absl::Status choose_rendezvous(const Values& values, RunOptions& out)
 {
   const std::string backend = value_of(values, "rdzv-backend").value_or("");
-  const std::string endpoint = value_of(values, "rdzv-endpoint").value_or("");
+  std::string endpoint = value_of(values, "rdzv-endpoint").value_or("");
   const bool alone = switched_on(values, "standalone");
   if (alone && out.nodes_max > 1)
   {
@@ -134,9 +150,13 @@ absl::Status choose_rendezvous(const Values& values, RunOptions& out)
   {
     if (!backend.empty() || !endpoint.empty())
       out.notices.push_back("--standalone: --rdzv-backend and --rdzv-endpoint are ignored");
+    for (const char* unused : {"node-rank", "master-addr", "master-port"})
+      if (value_of(values, unused))
+        out.notices.push_back(absl::StrCat("--standalone: --", unused, " is ignored"));
     return absl::OkStatus();
   }
   const bool is_static = backend == "static" || (backend.empty() && endpoint.empty());
+  if (backend == "c10d" && endpoint.empty()) endpoint = kUsualEndpoint;
   if (!is_static && endpoint.empty())
   {
     return absl::InvalidArgumentError(

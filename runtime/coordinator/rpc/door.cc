@@ -4,6 +4,8 @@
 #include <netdb.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "absl/strings/str_cat.h"
@@ -19,7 +21,16 @@ constexpr std::chrono::seconds kEndBound{10};
 // gRPC does not say why it could not bind.
 std::string why_not_bound(const Address& address)
 {
-  if (address.is_unix()) return "the folder is missing or may not be written";
+  if (address.is_unix())
+  {
+    struct stat found = {};
+    if (address.path.size() >= sizeof(sockaddr_un::sun_path))
+      return absl::StrCat("a socket's path has less than ", sizeof(sockaddr_un::sun_path),
+                          " characters");
+    if (stat(address.path.c_str(), &found) == 0 && !S_ISSOCK(found.st_mode))
+      return "there is something that is no socket, and it is left alone; name another path";
+    return "the folder is missing or may not be written";
+  }
   addrinfo hints = {};
   hints.ai_socktype = SOCK_STREAM;
   hints.ai_flags = AI_PASSIVE;

@@ -23,7 +23,9 @@ class BadInputTest(JobCase):
         self.refused(USAGE, r"did you mean 'status'", "statsu")
         self.refused(USAGE, r"--listne; did you mean --listen", "coordinator", "--listne", "x")
         self.refused(USAGE, r"--jsno; did you mean --json", "status", "--jsno")
+        self.refused(USAGE, r"-j; did you mean --json", "status", "-j")
         self.refused(USAGE, r"--reson; did you mean --reason", "abandon", "1", "--reson", "x")
+        self.refused(USAGE, r"unknown flag --reason", "adopt", "7", "--reason", "x")
         self.refused(USAGE, r"did you mean --max-restarts", "run", "--max-restart_s", "2", "/bin/true")
 
     def test_values_that_are_missing_or_wrong(self):
@@ -64,6 +66,22 @@ class BadInputTest(JobCase):
         self.refused(UNREACHABLE, r"(?s)coordinator at no-such-host.invalid:1.*tried \d+ times", "run", "--nnodes", "1:2",
                      "--rdzv-endpoint", "no-such-host.invalid:1", "--join-timeout", "1", "/bin/true", timeout_s=30)
         self.refused(UNREACHABLE, r"127.0.0.1:1\b.*refused", "status", "--endpoint", "127.0.0.1:1")
+
+    def test_an_endpoint_of_any_free_port(self):
+        with self.job(["/bin/sh", "-c", "echo it ran"]) as job:
+            job.start_agent(["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"])
+            job.wait_end(20)
+            self.assertRegex(job.output(), r"(?s)other nodes join it by --rdzv-endpoint \S+:[1-9]\d*\n.*it ran")
+        self.refused(USAGE, r"192.0.2.1:0: port 0 means any free one of this host", "run", "--rdzv-endpoint", "192.0.2.1:0", "/bin/true")
+
+    def test_a_path_that_is_no_socket(self):
+        with self.job([]) as job:
+            path = job.folder / "file"
+            path.write_text("precious")
+            job.agents.append(job.start(["coordinator", "--listen", f"unix:{path}"]))
+            job.wait_end(15, [UNREACHABLE])
+            self.assertRegex(job.output(), r"something that is no socket, and it is left alone")
+            self.assertEqual(path.read_text(), "precious")
 
     def test_a_port_in_use_and_addresses_of_others(self):
         with socket.socket() as taken:

@@ -44,7 +44,7 @@ TEST(OperatorFlags, RefusalsSayWhatWouldBeRight)
 {
   const std::vector<std::pair<std::vector<std::string>, const char*>> refusals = {
       {{"--stroe", "x"}, "did you mean --store?"},
-      {{"-s"}, "did you mean"},
+      {{"-s"}, "unknown flag -s; did you mean --store?"},
       {{"--store"}, "needs a value: what"},
       {{"--store="}, "needs a value"},
       {{"--insecure=yes"}, "takes no value"},
