@@ -217,9 +217,13 @@ void Agent::on_ended(const WorkerEnded& ended)
   const Worker worker = found->second;
   workers_.erase(found);
   control_.report_exited(ended.pid, ended.reason, last_words(ended));
-  const bool expected =
+  const bool asked =
       policy_.stop_signal || policy_.end_code || policy_.restarting || worker.told_to_leave;
-  if (!ended.reason.success() && !expected)
+  // Who was asked to end may do so by the signal or by our kill, but not by a fault of its own.
+  const int signal = ended.reason.how == ExitReason::How::kSignaled ? ended.reason.number : 0;
+  const bool crashed = signal == SIGSEGV || signal == SIGBUS || signal == SIGABRT ||
+                       signal == SIGFPE || signal == SIGILL || signal == SIGSYS;
+  if (!ended.reason.success() && (!asked || crashed))
   {
     log_error("local rank ", ended.slot, ": worker (pid ", ended.pid, ") ", ended.reason.describe(),
               worker.registered ? "" : " without having used the API");

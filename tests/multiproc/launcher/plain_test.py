@@ -112,6 +112,14 @@ class PlainTest(JobCase):
             job.agents[0].send_signal(signal.SIGTERM)
             job.wait_end(20, [128 + signal.SIGTERM])
 
+    def test_a_worker_that_crashes_while_it_ends_is_told(self):
+        with self.job(shell("trap 'echo last words >&2; kill -SEGV $$' TERM; echo ready; while :; do sleep 0.1; done")) as job:
+            job.start_agent(["--standalone"])
+            self.assert_said(job, "ready")
+            job.agents[0].send_signal(signal.SIGTERM)
+            job.wait_end(20, [128 + signal.SIGTERM])
+            self.assertRegex(job.output(), r"(?s)worker \(pid \d+\) was killed by SIGSEGV.*last words")
+
     def test_kill_9_of_the_agent_takes_workers_and_their_children_along(self):
         with self.job(shell("sleep 1000 & sleep 1000")) as job:
             job.start_agent(["--standalone", "--nproc-per-node", "2"])
