@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <signal.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #include <cmath>
@@ -108,9 +109,21 @@ int serve(const CarriedCoordinator& coordinator, const sigset_t& ends)
   return 0;
 }
 
+// One connection a node, and operators: gRPC's listener hears nobody any more once it has met the
+// limit of descriptors, so the limit is as high as it may be.
+void lift_descriptor_limit()
+{
+  rlimit limit = {};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+  log_debug("at most ", limit.rlim_max, " descriptors");
+}
+
 absl::StatusOr<int> run(const OperatorArguments& given)
 {
   SPILLWAY_ASSIGN_OR_RETURN(const CarriedOptions options, options_of(given));
+  lift_descriptor_limit();
   sigset_t ends;
   sigemptyset(&ends);
   for (const int number : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&ends, number);

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is given wrongly to the commands of `spillway`: refused within a bound, with a documented code and what would be right."""
 import re
+import resource
 import socket
 import sqlite3
 
@@ -91,6 +92,21 @@ class BadInputTest(JobCase):
             self.refused(UNREACHABLE, rf"{re.escape(address)}: Address already in use", "coordinator", "--listen", address)
         self.refused(UNREACHABLE, r"192.0.2.1:1", "coordinator", "--insecure", "--listen", "192.0.2.1:1")
         self.refused(REFUSED, r"--insecure", "coordinator", "--listen", "0.0.0.0:0")
+
+    def test_many_who_connect_and_say_nothing(self):
+        with self.job([]) as job:
+            soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))  # as a service manager may give it
+            try:
+                job.coordinator = Coordinator(job)
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            mute = [socket.create_connection(("127.0.0.1", job.coordinator.port)) for _ in range(200)]
+            process = job.start(["status", "--endpoint", job.coordinator.endpoint, "--timeout", "5"])
+            until(lambda: process.poll() is not None, "an answer", 10)
+            self.assertEqual(process.returncode, 0, job.output(process))
+            for connection in mute:
+                connection.close()
 
     def test_a_store_that_is_damaged_or_no_store(self):
         with self.job([]) as job:
