@@ -97,6 +97,20 @@ void RecordingWorker::promise(Number number)
   say();
 }
 
+void RecordingWorker::switch_to(Number number, StepId step, MemberListPtr members)
+{
+  const std::lock_guard lock(mutex_);
+  status.switched_from = status.current;
+  status.applied = StateName{status.current, step};
+  status.installed = status.highest_seen = status.first_word = number;
+  if (members->contains(id_))
+    status.current = number;
+  else
+    status.left = number;
+  members_ = std::move(members);
+  say();
+}
+
 bool RecordingWorker::wait_until(const std::function<bool()>& condition)
 {
   std::unique_lock lock(mutex_);

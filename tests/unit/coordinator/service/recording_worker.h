@@ -33,6 +33,8 @@ class RecordingWorker
   WorkerId id() const { return id_; }
   void install(const EpochAnnouncement& epoch);
   void promise(Number number);
+  // Goes on in this planned number, from the state after `step` of the number it is in.
+  void switch_to(Number number, StepId step, MemberListPtr members);
   void say() { link_->send(status, members_); }
   // What is done with each message on the link's thread, before it can be waited for.
   void obey(std::function<void(const ControlMessage&)> react)
