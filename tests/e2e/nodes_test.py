@@ -36,6 +36,26 @@ class NodesTest(JobCase):
             self.measured(next_step_ms=next_ms)
             self.assertLess(next_ms, 5000)
 
+    def test_a_node_that_is_connected_and_silent_is_left_out_and_comes_back(self):
+        """As a machine that is suspended: its agent stands still, and so do its workers; all connections stand."""
+        with self.several_nodes([1, 2]) as job:
+            job.wait_steady(3)
+            before, stopped_ns = job.log.number(), boot_ns()
+            pids = [job.agents[1].pid, *job.workers(1)]
+            for pid in pids:
+                send(pid, signal.SIGSTOP)
+            resumed = job.wait_applied_after(stopped_ns, "a step without the silent node", 30, before)
+            self.assert_said(job, r"the agent of node 2 is silent", job.coordinator.process)
+            self.assertEqual(len(job.wait_steady(1)), 1)
+            for pid in reversed(pids):
+                send(pid, signal.SIGCONT)
+            self.assertEqual(len(job.wait_steady(3)), 3)
+            self.stop(job)
+            next_ms = (resumed["t_ns"] - stopped_ns) / 1e6
+            self.measured(next_step_ms=next_ms)
+            # Not heard for 3 s, which is looked at within a heartbeat.
+            self.assertLess(next_ms, 6000)
+
     def test_an_agent_that_is_killed_takes_its_workers_along(self):
         with self.several_nodes([2, 1]) as job:
             job.wait_steady(3)
