@@ -16,7 +16,6 @@ namespace {
 constexpr std::uint32_t kTotalsIndex = 0xffffff00;
 constexpr std::uint32_t kVoteIndex = 0xffffff01;
 
-constexpr Duration kWordPatience = std::chrono::seconds(10);
 // Between two looks at who is missing; after so many reports the coordinator has not acted.
 constexpr Duration kWordPause = std::chrono::seconds(1);
 constexpr int kMostLateReports = 60;
@@ -226,7 +225,7 @@ comm::CallOptions EngineImpl::word_options()
 {
   if (step_.links->alone()) return {};
   const MonotonicTime now = clock_.now();
-  const Duration patience = std::max<Duration>(kWordPatience, 10 * step_times_.p99());
+  const Duration patience = std::max<Duration>(options_.word_timeout, 10 * step_times_.p99());
   return {.deadline = deadline_after(now, patience),
           .on_deadline = [this, now](const std::vector<WorkerId>& missing) {
             return word_is_late(missing, now);

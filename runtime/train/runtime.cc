@@ -46,7 +46,6 @@ engine::EngineOptions engine_options(const std::string& job, const TrainData& da
   if (options.steps) result.last_step = StepId(*options.steps);
   result.parameter_count = replica.trained_parameters();
   result.arithmetic_class = replica.arithmetic_class();
-  result.collective_timeout = options.collective_timeout;
   result.busy_limit = options.busy_limit;
   result.replica_check = options.replica_check;
   result.event_log_directory = options.event_log_directory;

@@ -38,6 +38,79 @@ TEST(Links, AStepThatAllHandedInAndThatStandsStillIsRepeatedOverNewLinks)
   EXPECT_LT(stalls, 1);           // it did stand still
 }
 
+// P13, P14: a member's record does not come. The others report their links to it, it is left out as
+// the one whom both cannot reach, and comes back by a probe; the coordinator's own patience is
+// long.
+TEST(Links, ALateWordIsReportedByThoseWhoWaitForIt)
+{
+  std::atomic<int> stalls{1};
+  LinkFaults faults;
+  faults.stalls = [&](WorkerId self, const comm::OpName& call) {
+    return self == WorkerId(3) && call.step == StepId(10) && stalls.fetch_sub(1) > 0;
+  };
+  TestJob job({.workers_min = 1,
+               .workers_max = 3,
+               .last_call = std::chrono::seconds(20),
+               .last_step = StepId(),
+               .word_timeout = std::chrono::milliseconds(200),
+               .links = &faults});
+  TestWorker::Hooks stops;
+  auto after = std::make_shared<int>(0);
+  stops.on_outcome = [=](engine::Engine& engine, const engine::StepPlan& plan,
+                         const engine::StepOutcome&) {
+    if (plan.name.step > StepId(12) && plan.members == 3 && ++*after == 10) engine.request_stop();
+    return true;
+  };
+  TestWorker& a = job.start_worker(stops);
+  job.await_registered(a);  // ids in this order
+  TestWorker& b = job.start_worker();
+  job.await_registered(b);
+  TestWorker& c = job.start_worker();
+  const MonotonicTime begun = system_clock().now();
+  job.join();
+  EXPECT_LT(system_clock().now() - begun, std::chrono::seconds(20));
+  for (TestWorker* worker : {&a, &b, &c})
+  {
+    EXPECT_TRUE(worker->status().ok()) << worker->status();
+    EXPECT_EQ(worker->end(), engine::EndReason::kStopped);
+    EXPECT_EQ(worker->stats().steps_aborted, 1u);
+  }
+  EXPECT_GE(c.stats().joins, 1u);  // it was left out
+  EXPECT_LT(stalls, 1);
+  EXPECT_EQ(job.check_log().steps_applied, static_cast<std::uint64_t>(a.replica().steps()));
+}
+
+// P13: the others wait for who is busy, and for who does something else as long they do not.
+TEST(Links, WhoIsBusyIsNotLate)
+{
+  for (const bool says_so : {true, false})
+  {
+    std::mutex mutex;
+    std::condition_variable never;
+    TestJob job({.workers_min = 1,
+                 .workers_max = 2,
+                 .last_call = std::chrono::seconds(20),
+                 .last_step = StepId(20),
+                 .progress_floor = std::chrono::milliseconds(300)});
+    TestWorker& a = job.start_worker();
+    TestWorker::Hooks evaluates;
+    evaluates.on_outcome = [&](engine::Engine& engine, const engine::StepPlan& plan,
+                               const engine::StepOutcome&) {
+      if (plan.name.step != StepId(10)) return true;
+      const auto busy = says_so ? engine.busy("evaluate") : nullptr;
+      std::unique_lock lock(mutex);
+      never.wait_for(lock, std::chrono::seconds(4), [] { return false; });
+      return true;
+    };
+    TestWorker& b = job.start_worker(evaluates);
+    job.join();
+    EXPECT_EQ(a.stats().steps_aborted, says_so ? 0u : 1u);
+    EXPECT_EQ(a.end(), engine::EndReason::kLastStep) << a.status();
+    EXPECT_TRUE(!says_so || b.end() == engine::EndReason::kLastStep) << b.status();
+    job.expect_trained(a, StepId(20));
+  }
+}
+
 // P13, P7: the members wait for a joiner's copy, which takes longer than they wait for a loop.
 TEST(Links, ASlowCopyIsNotAHang)
 {

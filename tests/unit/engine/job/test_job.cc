@@ -111,6 +111,7 @@ absl::Status TestJob::train(TestWorker& worker)
   options.parameter_count = 100;
   options.arithmetic_class = "toy";
   options.lease = setup_.lease;
+  options.word_timeout = setup_.word_timeout;
   options.replica_check_bytes_per_step = setup_.replica_check_bytes;
   if (setup_.log) options.event_log_directory = folder_.string();
   SPILLWAY_ASSIGN_OR_RETURN(

@@ -35,6 +35,7 @@ struct JobSetup
   bool log = true;
   std::uint64_t replica_check_bytes = 256 * 1024;
   Duration progress_floor = std::chrono::seconds(30);
+  Duration word_timeout = std::chrono::seconds(10);
   const LinkFaults* links = nullptr;  // outlives the job
 };
 

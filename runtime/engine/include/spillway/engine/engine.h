@@ -49,7 +49,7 @@ struct EngineOptions
   // P4: a member whose last acknowledged heartbeat is older stops stepping. Must be shorter than
   // the coordinator's.
   Duration lease = std::chrono::minutes(9);
-  Duration collective_timeout = seconds(30);  // floor of the progress deadline (P13)
+  Duration word_timeout = seconds(10);  // P13: all have handed in; then a link is reported
   Duration busy_limit = std::chrono::minutes(30);
   Duration prepare_timeout = seconds(10);
   Duration copy_timeout = std::chrono::minutes(10);

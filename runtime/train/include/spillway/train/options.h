@@ -65,7 +65,6 @@ struct RunOptions
 
   bool leave_on_sigterm = true;  // SIGTERM to this process is a planned leave, not a death
   bool replica_check = true;     // each step compares a piece of the state with the others'
-  std::chrono::milliseconds collective_timeout = std::chrono::seconds(30);
   std::chrono::milliseconds busy_limit = std::chrono::minutes(30);
   std::string event_log_directory;  // empty: $SPILLWAY_EVENT_LOG_DIR, or nowhere
   // Registered memory is always a copy in host memory, as for tensors on another device.
