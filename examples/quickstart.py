@@ -39,8 +39,8 @@ class Demonstration:
         if not self.job.log.step():
             return  # the workers load libtorch and the data set
         losses = re.findall(r"loss[ =]+([0-9.]+)", self.job.output())
-        recent = self.job.log.workers(boot_ns() - int(2e9))
-        self.say(f"  step {self.job.log.step()}, {len(recent)} workers" + (f", loss {losses[-1]}" if losses else ""))
+        members = self.job.log.members(self.job.log.number())
+        self.say(f"  step {self.job.log.step()}, {len(members)} workers" + (f", loss {losses[-1]}" if losses else ""))
 
     def wait(self, condition, what, timeout_s=60):
         def watched():
