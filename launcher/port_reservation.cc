@@ -6,12 +6,18 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include <fstream>
+
 #include "absl/strings/str_cat.h"
+#include "spillway/base/rng.h"
 
 namespace spillway {
 namespace {
 
 constexpr int kMostTries = 64;
+// From here up to where outgoing connections begin, ports are taken by servers only.
+constexpr int kLowestPort = 10000;
+constexpr const char* kOutgoingPorts = "/proc/sys/net/ipv4/ip_local_port_range";
 
 struct Bound
 {
@@ -49,14 +55,25 @@ Bound bind_port(int port)
   return {std::move(fd), ntohs(any4.sin_port)};
 }
 
+// The first of `count` ports below those of outgoing connections, which the ends of thousands of
+// connections leave too full of holes for a run; 0, any that is free, if there is no such place.
+int quiet_port(int count)
+{
+  int lowest_outgoing = 0;
+  std::ifstream(kOutgoingPorts) >> lowest_outgoing;
+  const int places = lowest_outgoing - count - kLowestPort;
+  if (places <= 0) return 0;
+  return kLowestPort + static_cast<int>(secure_random_u64() % static_cast<std::uint64_t>(places));
+}
+
 }  // namespace
 
 absl::StatusOr<PortReservation> PortReservation::take_run(int count)
 {
-  for (int tries = 0; tries < kMostTries; ++tries)
+  for (int tries = 0; tries < 2 * kMostTries; ++tries)
   {
-    Bound first = bind_port(0);
-    if (!first.socket.valid()) break;
+    Bound first = bind_port(tries < kMostTries ? quiet_port(count) : 0);
+    if (!first.socket.valid()) continue;
     PortReservation out(first.port);
     out.sockets_.push_back(std::move(first.socket));
     while (static_cast<int>(out.sockets_.size()) < count)

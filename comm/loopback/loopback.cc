@@ -33,10 +33,12 @@ struct Meeting
   std::mutex mutex;
   std::condition_variable change;
   std::map<std::uint64_t, Round> rounds;  // by call; members are at most one call apart
+  std::uint64_t news = 0;                 // deposits and wakes
 
   void wake()
   {
     const std::lock_guard lock(mutex);
+    ++news;
     change.notify_all();
   }
 };
@@ -89,6 +91,7 @@ absl::StatusOr<std::vector<std::shared_ptr<const Deposit>>> LoopbackGroup::meet(
   Meeting::Round& round = meeting_->rounds[call.signature.call];
   round.deposits.resize(size());
   round.deposits[rank().value()] = std::move(deposit);
+  ++meeting_->news;
   meeting_->change.notify_all();
   while (true)
   {
@@ -96,8 +99,13 @@ absl::StatusOr<std::vector<std::shared_ptr<const Deposit>>> LoopbackGroup::meet(
     for (std::uint32_t peer = 0; peer < size(); ++peer)
       if (!round.deposits[peer]) missing.push_back(peer);
     if (missing.empty()) break;
+    // The caller is asked without the lock: it has locks of its own, under which it raises aborts.
+    const std::uint64_t seen = meeting_->news;
+    lock.unlock();
     const absl::Status status = interrupted(call, missing);
     if (!status.ok()) return status;
+    lock.lock();
+    if (meeting_->news != seen) continue;
     const Duration left = call.deadline - now();
     meeting_->change.wait_for(lock,
                               std::clamp<Duration>(left, Duration(1), std::chrono::seconds(1)));
