@@ -21,7 +21,7 @@ venv=${SPILLWAY_VENV:-$root/.venv}
 
 packages=(
   ca-certificates git g++ cmake ninja-build ccache pkg-config python3 python3-venv      # tools
-  clang-format                                                                          # tests/tidy
+  clang-format clang-14 libclang-rt-14-dev                                              # tests/tidy, tests/fuzz
   libabsl-dev libssl-dev libspdlog-dev libxxhash-dev zlib1g-dev                         # runtime/base
   libgrpc++-dev libprotobuf-dev protobuf-compiler protobuf-compiler-grpc libsqlite3-dev # runtime/coordinator
   libhwy-dev libisal-dev                                                                # kernels
