@@ -34,6 +34,7 @@ packages=(
 packages_runtime=(
   ca-certificates python3 python3-venv tini procps dataset-fashion-mnist
   libgrpc++1.51 libprotobuf32 libabsl20220623 libsqlite3-0 libspdlog1.10 libxxhash0 libssl3 zlib1g libstdc++6
+  libhwy1 libisal2
 )
 packages_bench=(openmpi-bin libopenmpi-dev iperf3)
 packages_images=(buildah debootstrap)

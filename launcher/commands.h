@@ -14,5 +14,6 @@ int status_command(const std::vector<std::string>& arguments);
 int explain_command(const std::vector<std::string>& arguments);
 int adopt_command(const std::vector<std::string>& arguments);
 int abandon_command(const std::vector<std::string>& arguments);
+int codec_command(const std::vector<std::string>& arguments);
 
 }  // namespace spillway

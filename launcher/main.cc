@@ -20,6 +20,7 @@ constexpr char kUsageText[] =
     "  spillway explain [JOB]                      who is missing, what happens next, and why\n"
     "  spillway adopt [JOB] LINEAGE                go on with a job whose record was lost\n"
     "  spillway abandon [JOB] WORKER|node:NODE     declare a worker or node dead for good\n"
+    "  spillway codec info FILE                    what the gradient codecs make of a tensor\n"
     "  spillway --version\n"
     "\n"
     "spillway COMMAND --help says more.\n";
@@ -30,7 +31,8 @@ int dispatch(const std::vector<std::string>& arguments)
   const std::map<std::string, Command> commands = {
       {"run", run_command},       {"coordinator", coordinator_command},
       {"status", status_command}, {"explain", explain_command},
-      {"adopt", adopt_command},   {"abandon", abandon_command}};
+      {"adopt", adopt_command},   {"abandon", abandon_command},
+      {"codec", codec_command}};
   const std::string name = arguments.empty() ? "" : arguments.front();
   if (name == "--version" || name == "-V")
   {
