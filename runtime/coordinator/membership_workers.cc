@@ -229,6 +229,7 @@ void MembershipCore::Impl::lists_changed()
       if (!list.has(worker.id)) continue;
       ++worker.active_lists;
       worker.in_newest = worker.in_newest || newest;
+      worker.was_forgotten = worker.was_forgotten && !newest;
       --unseen;
     }
   });
