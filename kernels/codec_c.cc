@@ -36,7 +36,7 @@ int answer(Message message, const What& what) noexcept
   if (message.text != nullptr && message.bytes > 0)
   {
     const std::size_t length = std::min(status.message().size(), message.bytes - 1);
-    std::memcpy(message.text, status.message().data(), length);
+    if (length > 0) std::memcpy(message.text, status.message().data(), length);
     message.text[length] = 0;
   }
   return static_cast<int>(status.code());
