@@ -51,6 +51,11 @@ void Process::lose_unreachable(Number number, const MemberList& members)
   {
     const int peer = world_.index_of(member.worker);
     if (peer == index_) continue;
+    // The other one had the link, and lost it, before this one came: it refuses.
+    if (world_.network().is_broken(number, index_, peer))
+      later(Lane::kNotice, [this, number, lost = member.worker] {
+        feed(LinkLost{number, lost, "refused"});
+      });
     if (!world_.process(peer).alive() || !world_.network().reachable(index_, peer))
       world_.schedule().after(world_.delay(Lane::kNotice, index_, peer), [this, peer, number] {
         if (!world_.process(peer).alive() || !world_.network().reachable(index_, peer))
