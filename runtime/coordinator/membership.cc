@@ -44,7 +44,11 @@ void MembershipCore::Impl::on(const WorkerGreeted& event)
   if (fence(event)) return;
   const WorkerId id = accept(event);
   const Worker* known = find(id);
-  const bool was_forgotten = event.hello.worker && (known == nullptr || known->dead);
+  const bool absent =
+      std::binary_search(record_.absent.begin(), record_.absent.end(), event.hello.worker);
+  const bool was_forgotten =
+      event.hello.worker && (known == nullptr || known->dead || known->silent ||
+                             (absent && !event.hello.status.wants_to_leave));
   Worker& worker = put(id);
   worker.was_forgotten = worker.was_forgotten || was_forgotten;
   worker.info = event.hello.info;

@@ -49,7 +49,7 @@ class MembershipCore::Impl
     bool dead = false;
     bool released = false;
     bool sent_release = false;
-    bool was_forgotten = false;  // greeted with an id that nothing was waited for from any more
+    bool was_forgotten = false;  // greeted when the others had gone on, or may have, without it
     // Classes, kept by classify().
     bool in_newest = false;
     unsigned classes = 0;

@@ -56,6 +56,23 @@ class NodesTest(JobCase):
             # Not heard for 3 s, which is looked at within a heartbeat.
             self.assertLess(next_ms, 6000)
 
+    def test_a_silent_node_comes_back_after_a_planned_change_of_the_others(self):
+        """Within its lease, so that it is not dead: it is told to stop, and joins."""
+        with self.several_nodes([3, 1]) as job:
+            job.wait_steady(4)
+            before, stopped_ns = job.log.number(), boot_ns()
+            pids = [job.agents[1].pid, *job.workers(1)]
+            for pid in pids:
+                send(pid, signal.SIGSTOP)
+            job.wait_applied_after(stopped_ns, "a step without the silent node", 30, before)
+            job.wait_steady(3)
+            send(job.workers(0)[-1], signal.SIGTERM)
+            job.wait_steady(2)
+            for pid in reversed(pids):
+                send(pid, signal.SIGCONT)
+            self.assertEqual(len(job.wait_steady(3, timeout_s=30)), 3)
+            self.stop(job)
+
     def test_an_agent_that_is_killed_takes_its_workers_along(self):
         with self.several_nodes([2, 1]) as job:
             job.wait_steady(3)
