@@ -46,10 +46,6 @@ ByteSpan bytes_of(const void* data, std::size_t size)
 {
   return {static_cast<const std::byte*>(data), size};
 }
-Codec codec_of(spillway_codec codec)
-{
-  return {static_cast<CodecId>(codec.id), codec.version};
-}
 absl::StatusOr<SourceType> type_of(int type)
 {
   if (type >= SPILLWAY_FP32 && type <= SPILLWAY_FP16) return static_cast<SourceType>(type);
@@ -152,9 +148,9 @@ int spillway_seal_frame(const spillway_frame_header* header, void* frame, size_t
                         char* message, size_t message_bytes)
 {
   return answer({message, message_bytes}, [&]() -> absl::Status {
-    SPILLWAY_RETURN_IF_ERROR(known(header->codec).status());
+    SPILLWAY_ASSIGN_OR_RETURN(const Codec codec, known(header->codec));
     SPILLWAY_ASSIGN_OR_RETURN(const SourceType type, type_of(header->type));
-    return seal_frame({.codec = codec_of(header->codec),
+    return seal_frame({.codec = codec,
                        .source = type,
                        .elements = header->elements,
                        .first_element = header->first_element,
