@@ -218,6 +218,7 @@ class MembershipCore::Impl
   void remember_pair(WorkerId a, WorkerId b, const std::string& how);
   void remember_pairs_of_faults(const std::vector<Worker*>& answering);
   void take_waiting(Worker& worker, const ProgressReport& report);
+  void take_back(Worker& worker);
   void take_computing(const ProgressReport& report);
   bool nobody_hands_in(MonotonicTime now) const;
   std::string nobody_in_words(MonotonicTime now) const;

@@ -119,6 +119,7 @@ void MembershipCore::Impl::on(const ProgressReported& event)
   Worker* worker = find(event.worker);
   const ProgressReport& report = event.report;
   if (worker == nullptr || report.name.lineage != record_.lineage) return;
+  if (report.phase != ProgressReport::Phase::kHandedIn) take_back(*worker);
   switch (report.phase)
   {
     case ProgressReport::Phase::kBusy:
@@ -201,6 +202,15 @@ void MembershipCore::Impl::take_waiting(Worker& worker, const ProgressReport& re
   }
   progress_->last_report = now_;
   progress_->limit = std::max(progress_->limit, kProgressFactor * report.p99_step);
+}
+
+// Who waited in a call between two steps goes on: the others are waited for anew.
+void MembershipCore::Impl::take_back(Worker& worker)
+{
+  if (!progress_ || worker.waits_in != progress_->round) return;
+  worker.waits_in = 0;
+  progress_->since = now_;
+  if (--progress_->waiting == 0) progress_.reset();
 }
 
 bool MembershipCore::Impl::all_wait() const

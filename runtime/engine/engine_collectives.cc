@@ -2,6 +2,7 @@
 // User collectives between two steps, repeated over changes of membership until they have a result.
 #include <cstring>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "engine_impl.h"
 #include "spillway/base/log.h"
@@ -37,6 +38,23 @@ absl::StatusOr<std::shared_ptr<NumberLinks>> EngineImpl::collective_links(Number
                                          state.step.value(), " any more: call begin_step()"));
 }
 
+// Whoever never makes the call lets the others wait, as with a step (P13).
+absl::StatusOr<std::vector<std::string>> EngineImpl::collective_over(NumberLinks& links,
+                                                                     const UserCall& call)
+{
+  SPILLWAY_RETURN_IF_ERROR(links.await_ready());
+  const StepId next = held_->step.next();
+  const Number current = driver_.current();
+  pulse_->begin_call({.lineage = lineage_,
+                      .job_epoch = current,
+                      .round = RoundId(next.value()),
+                      .site_epoch = current,
+                      .step = next});
+  const absl::Cleanup ended = [this] { pulse_->end_call(); };
+  SPILLWAY_RETURN_IF_ERROR(links.announce());
+  return calls_.call(links, call);
+}
+
 absl::StatusOr<std::vector<std::string>> EngineImpl::collective(const UserCall& call)
 {
   SPILLWAY_RETURN_IF_ERROR(fatal_);
@@ -47,14 +65,9 @@ absl::StatusOr<std::vector<std::string>> EngineImpl::collective(const UserCall& 
   while (true)
   {
     SPILLWAY_ASSIGN_OR_RETURN(const std::shared_ptr<NumberLinks> links, collective_links(failed));
-    absl::Status status = links->await_ready();
-    if (status.ok()) status = links->announce();
-    if (status.ok())
-    {
-      absl::StatusOr<std::vector<std::string>> result = calls_.call(*links, call);
-      if (result.ok()) return result;
-      status = result.status();
-    }
+    absl::StatusOr<std::vector<std::string>> result = collective_over(*links, call);
+    if (result.ok()) return result;
+    const absl::Status& status = result.status();
     if (status.code() == absl::StatusCode::kFailedPrecondition ||
         status.code() == absl::StatusCode::kInvalidArgument)
       return status;

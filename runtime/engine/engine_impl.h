@@ -168,6 +168,8 @@ class EngineImpl final : public Engine
 
   // engine_collectives.cc
   absl::StatusOr<std::vector<std::string>> collective(const UserCall& call);
+  absl::StatusOr<std::vector<std::string>> collective_over(NumberLinks& links,
+                                                           const UserCall& call);
   absl::StatusOr<std::shared_ptr<NumberLinks>> collective_links(Number after);
 
   const EngineOptions options_;

@@ -158,7 +158,11 @@ absl::Status EngineImpl::user(const BeginStep& action)
                     .control_only = action.control_only,
                     .holds = !action.contributes_zeros,
                     .results = result_spans(set_)});
-  if (action.control_only) return call_failed(pipeline_->drain());
+  if (action.control_only)
+  {
+    pulse_->handed_in();
+    return call_failed(pipeline_->drain());
+  }
   if (!action.contributes_zeros)
     plan_ = plan_step(data_, action.name.step, *action.members, action.copiers, self_);
   if (!plan_ || plan_->slice.empty())

@@ -26,6 +26,7 @@ BucketPipeline::~BucketPipeline()
     ending_ = true;
     if (step_.links) step_.links->stop();
     if (opening_) opening_->stop();
+    if (announcing_) announcing_->stop();
   }
   changed_.notify_all();
   if (thread_.joinable()) thread_.join();
@@ -47,8 +48,9 @@ void BucketPipeline::open(std::shared_ptr<NumberLinks> links)
 void BucketPipeline::begin(Step step)
 {
   std::unique_lock lock(mutex_);
-  // Bounded by the call under way, which the stop of its number ends.
-  changed_.wait(lock, [&] { return !busy_ || ending_; });
+  // Bounded by the step's call under way, which the stop of its number ends. An announcement may go
+  // on while the loop computes: who waits for it must be seen to wait (P13).
+  changed_.wait(lock, [&] { return !busy_ || announcing_ || ending_; });
   step_ = std::move(step);
   active_ = true;
   draining_ = false;
@@ -142,14 +144,14 @@ void BucketPipeline::run()
   {
     if (opening_ && !busy_)
     {
-      const std::shared_ptr<NumberLinks> links = std::move(opening_);
-      opening_ = nullptr;
+      const std::shared_ptr<NumberLinks> links = announcing_ = std::exchange(opening_, nullptr);
       busy_ = true;
       lock.unlock();
       // What goes wrong here fails the number's next call as well, which is looked at.
       links->announce().IgnoreError();
       lock.lock();
       busy_ = false;
+      announcing_ = nullptr;
       changed_.notify_all();
     }
     else if (may_run())

@@ -75,6 +75,7 @@ class BucketPipeline
   std::condition_variable changed_;
   bool ending_ = false;
   std::shared_ptr<NumberLinks> opening_;
+  std::shared_ptr<NumberLinks> announcing_;  // busy with this
   Step step_;
   bool active_ = false;
   bool busy_ = false;      // a call is under way, on either thread

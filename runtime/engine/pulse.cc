@@ -45,6 +45,7 @@ void Pulse::begun(const StepName& name)
 {
   const std::lock_guard lock(mutex_);
   step_ = name;
+  said_waits_ = false;
   computes_since_ = config_.clock->now();
 }
 
@@ -60,6 +61,27 @@ void Pulse::done()
   const std::lock_guard lock(mutex_);
   waits_since_ = kForever;
   computes_since_ = config_.clock->now();
+}
+
+void Pulse::begin_call(const StepName& next)
+{
+  const std::lock_guard lock(mutex_);
+  step_ = next;
+  waits_since_ = config_.clock->now();
+  told_ = false;
+}
+
+// The step that it counts as handed in has yet to be computed: said at once.
+void Pulse::end_call()
+{
+  const std::lock_guard lock(mutex_);
+  waits_since_ = kForever;
+  computes_since_ = config_.clock->now();
+  if (!said_waits_) return;
+  takes_back_ = true;
+  next_report_ = computes_since_;
+  nudged_ = true;
+  changed_.notify_all();
 }
 
 void Pulse::begin_busy(const std::string& label)
@@ -142,7 +164,7 @@ std::optional<ProgressReport> Pulse::progress(MonotonicTime now, Duration p99) c
     report.busy_limit = config_.busy_limit - report.lasts;
     if (report.busy_limit <= Duration::zero()) return std::nullopt;
   }
-  else if (!step_.step || report.lasts < std::max(kLongStep, kLongFactor * p99))
+  else if (!takes_back_ && (!step_.step || report.lasts < std::max(kLongStep, kLongFactor * p99)))
     return std::nullopt;
   return report;
 }
@@ -155,6 +177,8 @@ void Pulse::report(MonotonicTime now)
   {
     const std::lock_guard lock(mutex_);
     words = progress(now, p99);
+    takes_back_ = false;
+    if (words) said_waits_ = words->phase == ProgressReport::Phase::kHandedIn;
     long_wait = words && words->phase == ProgressReport::Phase::kHandedIn && !told_ &&
                 words->lasts >= std::max(kLongStep, kLongFactor * p99);
     told_ = told_ || long_wait;

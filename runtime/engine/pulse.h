@@ -44,6 +44,10 @@ class Pulse
   void begun(const StepName& name);
   void handed_in();
   void done();
+  // Between two steps: this member waits for the others in a call before step `next`; it does so no
+  // more.
+  void begin_call(const StepName& next);
+  void end_call();
   void begin_busy(const std::string& label);
   void end_busy();
   // Dropped if too many wait.
@@ -63,6 +67,8 @@ class Pulse
   MonotonicTime computes_since_{};        // it began, or ended, or busy did
   MonotonicTime waits_since_ = kForever;  // handed in
   bool told_ = false;
+  bool said_waits_ = false;  // last, of the step begun
+  bool takes_back_ = false;  // said that it waits in a call, which has ended
   int busy_ = 0;
   MonotonicTime busy_since_ = kForever;
   MonotonicTime next_report_{};

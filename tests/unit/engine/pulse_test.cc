@@ -135,6 +135,38 @@ TEST_F(PulseTest, SaysThatItWaitsAndKeepsWhatIsKnownOnce)
   EXPECT_FALSE(after(seconds(1)));
 }
 
+TEST_F(PulseTest, TakesBackThatItWaitsInACall)
+{
+  StepName next = kStep;
+  next.step = next.step.next();
+  pulse_.begun(kStep);
+  pulse_.done();
+  pulse_.begin_call(next);
+  std::optional<ProgressReport> report = after(seconds(1));
+  ASSERT_TRUE(report);
+  EXPECT_EQ(report->phase, Phase::kHandedIn);
+  EXPECT_EQ(report->step, StepId(9));
+  report = link_.next([&] { pulse_.end_call(); });  // at once
+  ASSERT_TRUE(report);
+  EXPECT_EQ(report->phase, Phase::kComputing);
+  EXPECT_EQ(report->step, StepId(9));
+  EXPECT_FALSE(after(seconds(1)));  // once
+  // Nor is there anything to take back of a call that did not last.
+  pulse_.begin_call(next);
+  pulse_.end_call();
+  EXPECT_FALSE(after(seconds(1)));
+  // A call that follows at once does not hide that the one before has ended.
+  pulse_.begin_call(next);
+  ASSERT_TRUE(after(seconds(2)));
+  EXPECT_FALSE(link_.next([&] {
+    pulse_.end_call();
+    pulse_.begin_call(next);
+  }));
+  report = link_.next([&] { pulse_.end_call(); });
+  ASSERT_TRUE(report);
+  EXPECT_EQ(report->phase, Phase::kComputing);
+}
+
 TEST_F(PulseTest, IsBusyForAsLongAsItsLimit)
 {
   pulse_.begun(kStep);

@@ -144,6 +144,37 @@ TEST(Collectives, GoOnWhileWorkersJoinAndLeave)
   job.check_log();
 }
 
+// P13 holds between two steps as well: the others wait in a call that one of them never makes.
+TEST(Collectives, WhoLetsTheOthersWaitInACallIsEvicted)
+{
+  std::mutex mutex;
+  std::condition_variable never;
+  TestJob job({.workers_min = 1,
+               .workers_max = 3,
+               .last_call = std::chrono::seconds(20),
+               .progress_floor = std::chrono::milliseconds(300)});
+  Evaluator a, b, c;
+  TestWorker& first = job.start_worker(a.hooks());
+  TestWorker& second = job.start_worker(b.hooks());
+  TestWorker& third = job.start_worker(c.hooks([&](StepId step, int at) {
+    if (step != StepId(12) || at != 1) return true;
+    std::unique_lock lock(mutex);
+    never.wait_for(lock, std::chrono::seconds(6), [] { return false; });
+    return true;
+  }));
+  job.join();
+  EXPECT_EQ(third.replica().steps(), 12);
+  expect_agree(a, b);
+  for (TestWorker* worker : {&first, &second})
+  {
+    EXPECT_TRUE(worker->status().ok()) << worker->status();
+    job.expect_trained(*worker, StepId(40));
+  }
+  EXPECT_EQ(a.seen[StepId(12)], std::make_pair(3.0, std::size_t{2}));  // summed with the third
+  EXPECT_EQ(a.seen[StepId(39)].second, 2u);
+  job.check_log();
+}
+
 TEST(Collectives, DifferentCallsAreAnErrorThatNamesThem)
 {
   TestJob job({.workers_min = 2, .workers_max = 2});

@@ -146,6 +146,48 @@ TEST(Links, ASlowCopyIsNotAHang)
   EXPECT_EQ(job.check_log().steps_applied, static_cast<std::uint64_t>(a.replica().steps()));
 }
 
+// P13, P7: members say over a new number what they hold, and that call stands still, at a member or
+// at who joins. Nobody knows the base then, and the members wait for it like for any other call.
+TEST(Links, AnAnnouncementThatStandsStillIsNotWaitedForForEver)
+{
+  for (const WorkerId stands_still : {WorkerId(1), WorkerId(3)})
+  {
+    std::atomic<int> stalls{1};
+    LinkFaults faults;
+    faults.stalls = [&](WorkerId self, const comm::OpName& call) {
+      return self == stands_still && !call.step && stalls.fetch_sub(1) > 0;
+    };
+    TestJob job({.workers_min = 2,
+                 .workers_max = 3,
+                 .last_step = StepId(),
+                 .progress_floor = std::chrono::milliseconds(300),
+                 .links = &faults});
+    TestWorker::Hooks stops;
+    stops.on_outcome = [&](engine::Engine& engine, const engine::StepPlan& plan,
+                           const engine::StepOutcome& outcome) {
+      const bool applied = outcome.result == engine::StepResult::kApplied;
+      if (applied && plan.name.job_epoch == Number(3)) engine.request_stop();
+      return true;
+    };
+    TestWorker& a = job.start_worker(stops);
+    job.await_registered(a);  // ids in this order
+    TestWorker& b = job.start_worker(stops);
+    job.await_step(a, StepId(5));
+    const MonotonicTime begun = system_clock().now();
+    job.start_worker();
+    job.join();
+    EXPECT_LT(system_clock().now() - begun, std::chrono::seconds(20));
+    for (TestWorker* worker : {&a, &b})
+    {
+      EXPECT_TRUE(worker->status().ok()) << worker->status();
+      EXPECT_EQ(worker->end(), engine::EndReason::kStopped);
+      EXPECT_EQ(worker->stats().steps_aborted, 1u);
+    }
+    EXPECT_LT(stalls, 1);
+    EXPECT_EQ(job.check_log().steps_applied, static_cast<std::uint64_t>(a.replica().steps()));
+  }
+}
+
 // P14: the youngest of a pair is left out while the other trains, and comes back when probes get
 // through both ways.
 TEST(Links, APairThatCannotBeLinkedTrainsWithoutItsYoungestUntilItCan)

@@ -145,13 +145,15 @@ class Run
 
   // Between finish() and the next step, by every worker, in the same order. Sums run in rank order:
   // the same bits for all. false: there is no result here, because the step was aborted or this
-  // worker has to copy the state anew; go on with the loop.
+  // worker has to copy the state anew; go on with the loop. Who never makes a call that the others
+  // wait in is evicted, as with a step.
   [[nodiscard]] bool all_reduce(at::Tensor& values);
   [[nodiscard]] bool all_reduce(double& value);
   // By rank. none: as false above.
   std::optional<std::vector<std::string>> all_gather(const std::string& mine);
   [[nodiscard]] bool barrier();
-  // While the result lives nobody takes this worker for hung, up to options.busy_limit.
+  // While the result lives nobody takes this worker for hung, up to options.busy_limit. For
+  // whatever between two steps may let others, or one who joins, wait for 30 s.
   std::unique_ptr<engine::Engine::Busy> busy(std::string label);
 
   std::uint32_t rank() const;  // of the current or last step
