@@ -53,6 +53,7 @@ int Agent::run()
           "job ", plan_.options.job, ": fewer than ", plan_.options.nodes_min,
           " nodes came within --join-timeout, or their coordinator did not; the job ends here");
       exit_code_ = to_int(ExitCode::kBelowMinimum);
+      control_.farewell(false, *exit_code_, "too few nodes came in time");
     }
     evict_who_stays_unlinked();
     if (exit_code_) break;
@@ -67,7 +68,7 @@ int Agent::run()
 void Agent::start_first_workers()
 {
   started_ = true;
-  for (int slot = 0; slot < plan_.workers; ++slot) act({SlotAction::Kind::kStart, slot, 0, 0, ""});
+  decide(WorkersWanted());
 }
 
 // A start that fails is an event too: it comes after the actions of the event that asked for it.
@@ -91,6 +92,9 @@ void Agent::act(const SlotAction& action)
       return stop_worker(action);
     case SlotAction::Kind::kKill:
       return supervisor_.kill(action.slot, plan_.kill_delay);
+    case SlotAction::Kind::kGiveUp:
+      return log_error("local rank ", action.slot,
+                       ": stays empty, the others go on: ", action.reason);
     case SlotAction::Kind::kAskForRound:
       log_info("job ", plan_.options.job,
                ": asks all nodes to start all workers anew: ", action.reason);
@@ -217,8 +221,8 @@ void Agent::on_ended(const WorkerEnded& ended)
   const Worker worker = found->second;
   workers_.erase(found);
   control_.report_exited(ended.pid, ended.reason, last_words(ended));
-  const bool asked =
-      policy_.stop_signal || policy_.end_code || policy_.restarting || worker.told_to_leave;
+  const bool asked = policy_.stop_signal || policy_.end_code || policy_.restarting ||
+                     worker.told_to_leave || (policy_.job_done && !worker.registered);
   // Who was asked to end may do so by the signal or by our kill, but not by a fault of its own.
   const int signal = ended.reason.how == ExitReason::How::kSignaled ? ended.reason.number : 0;
   const bool crashed = signal == SIGSEGV || signal == SIGBUS || signal == SIGABRT ||
@@ -286,9 +290,8 @@ void Agent::on_round(const RoundAnnounced& round)
   {
     log_info("job ", plan_.options.job, ": round ", round.round,
              " goes on without this node, which waits");
-    return;
   }
-  decide(RoundBegan{round.round});
+  decide(RoundBegan{round.round, round.own_index >= 0});
 }
 
 void Agent::on_job(const JobEvent& event)

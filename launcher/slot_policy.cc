@@ -69,9 +69,9 @@ void finish_if_done(SlotPolicyState& state, Actions& out)
   {
     finish_after_signal(state, out);
   }
-  else if (state.job_done && any_in(state, SlotPhase::kGivenUp))
+  else if (state.late_code)
   {
-    finish(state, state.failed_code.value_or(70), "a worker failed after the last step", out);
+    finish(state, *state.late_code, "a worker failed after the last step", out);
   }
   else if (any_in(state, SlotPhase::kFinished) || all_in(state, SlotPhase::kLeft))
   {
@@ -162,6 +162,7 @@ void elastic_exit(SlotPolicyState& state, const WorkerExit& exit, Actions& out)
     return finish_if_done(state, out);
   }
   state.failed_code = exit.reason.code();
+  if (state.job_done) state.late_code = exit.reason.code();
   state.forced_stop = state.forced_stop || (exit.forced && state.stop_signal);
   if (!exit.applied_a_step) ++slot.early_deaths;
   const bool gives_up = exit.refused || slot.early_deaths > restart_limit(state);
@@ -169,6 +170,13 @@ void elastic_exit(SlotPolicyState& state, const WorkerExit& exit, Actions& out)
     slot.phase = SlotPhase::kLeft;
   else
     slot.phase = ending || gives_up ? SlotPhase::kGivenUp : SlotPhase::kRunning;
+  if (slot.phase == SlotPhase::kGivenUp && !ending && any_in(state, SlotPhase::kRunning))
+    out.push_back({Kind::kGiveUp, exit.slot, 0, 0,
+                   exit.refused ? std::string("the job refuses its worker")
+                                : absl::StrCat("its workers died ", slot.early_deaths,
+                                               " times before their first applied step, "
+                                               "--max-restarts is ",
+                                               restart_limit(state))});
   if (slot.phase != SlotPhase::kRunning) return finish_if_done(state, out);
   out.push_back({Kind::kStart, exit.slot, slot.starts++, 0,
                  exit.applied_a_step
@@ -176,6 +184,14 @@ void elastic_exit(SlotPolicyState& state, const WorkerExit& exit, Actions& out)
                      : absl::StrCat("replaces the worker that ", exit.reason.describe(),
                                     " before its first applied step, death ", slot.early_deaths,
                                     " of at most ", restart_limit(state))});
+}
+
+Actions on_wanted(const SlotPolicyState& state)
+{
+  Actions out;
+  for (std::size_t i = 0; i < state.slots.size(); ++i)
+    out.push_back({Kind::kStart, static_cast<int>(i), 0, 0, ""});
+  return out;
 }
 
 Actions on_exit(SlotPolicyState& state, const WorkerExit& exit)
@@ -228,7 +244,14 @@ Actions on_done(SlotPolicyState& state)
 {
   Actions out;
   state.job_done = true;
-  state.kind = JobKind::kElastic;  // only programs on the API have a last step
+  // Only programs on the API have a last step. Another program has ended well elsewhere.
+  const bool others_program = !state.anybody_registered && state.kind != JobKind::kElastic;
+  state.kind = JobKind::kElastic;
+  state.restarting = false;
+  for (SlotState& slot : state.slots)
+    if (slot.phase == SlotPhase::kIdle) slot.phase = SlotPhase::kFinished;
+  if (others_program) stop_running(state, "the program has ended well on the other nodes", out);
+  finish_if_done(state, out);
   return out;
 }
 
@@ -236,12 +259,18 @@ Actions on_round(SlotPolicyState& state, const RoundBegan& began)
 {
   Actions out;
   const bool first = state.round == 0;
-  state.round = std::max(state.round, began.round);
+  if (!began.with_us && first) return out;
+  if (began.with_us) state.round = std::max(state.round, began.round);
   if (first) state.workers_round = state.round;
   const bool ending = state.end_code || state.stop_signal;
   const bool elastic = state.kind == JobKind::kElastic || state.anybody_registered;
-  if (first || ending || elastic || state.round <= state.workers_round) return out;
-  if (!state.restarting) stop_running(state, "another node restarts all workers", out);
+  if (first || ending || elastic) return out;
+  if (began.with_us && state.round <= state.workers_round) return out;
+  if (!state.restarting)
+    stop_running(state,
+                 began.with_us ? "another node restarts all workers"
+                               : "the other nodes have started anew without this one",
+                 out);
   state.restarting = true;
   start_all_if_agreed(state, out);
   return out;
@@ -257,6 +286,7 @@ int restart_limit(const SlotPolicyState& state)
 std::vector<SlotAction> slot_policy(SlotPolicyState& state, const SlotEvent& event)
 {
   if (state.finished) return {};
+  if (std::holds_alternative<WorkersWanted>(event)) return on_wanted(state);
   if (const auto* exit = std::get_if<WorkerExit>(&event)) return on_exit(state, *exit);
   if (const auto* stop = std::get_if<StopRequest>(&event)) return on_stop(state, *stop);
   if (const auto* end = std::get_if<JobEnd>(&event)) return on_end(state, *end);

@@ -20,7 +20,8 @@ void JobState::on(NodeId node, const RestartWanted& wanted)
   if (over()) return;
   log_warning("job ", job_, ": node ", node.value(), " wants all workers of round ", wanted.round,
               " started anew: ", wanted.reason);
-  if (wanted.round < kept(node).round) return announce_round(node);
+  // A newer one has begun, with this node or without it.
+  if (wanted.round < file_.round.round) return announce_round(node);
   if (restart_wanted_ == kForever) restart_wanted_ = now_;
 }
 
@@ -28,7 +29,7 @@ std::vector<NodeId> JobState::present_nodes() const
 {
   std::vector<NodeId> out;
   for (const auto& [id, node] : nodes_)
-    if (node.stream) out.push_back(id);
+    if (node.stream && !node.dismissed) out.push_back(id);
   return out;
 }
 
@@ -84,9 +85,17 @@ void JobState::dismiss_who_waits_for_a_round()
   };
   if (std::any_of(nodes_.begin(), nodes_.end(), in_round)) return;
   round_ended_well_ = false;
-  for (NodeId id : present_nodes())
-    say(id,
-        JobOver{EndReason::kFinished, "the program has ended well on all nodes that ran it", {}});
+  for (auto& [id, node] : nodes_)
+  {
+    node.dismissed = true;
+    if (node.stream) say_that_all_is_done(id);
+  }
+}
+
+void JobState::say_that_all_is_done(NodeId node)
+{
+  say(node,
+      JobOver{EndReason::kFinished, "the program has ended well on all nodes that ran it", {}});
 }
 
 void JobState::advance_rounds()
@@ -143,13 +152,15 @@ void JobState::take_in_late_nodes()
   {
     const bool in_round = has_workers() ? kept(id).round != 0 : kept(id).round == file_.round.round;
     if (in_round && !node.silent) taking_part.push_back(id);
-    if (!in_round && node.stream) late.push_back(id);
+    if (!in_round && node.stream && !node.dismissed) late.push_back(id);
   }
   if (late.empty() || taking_part.size() >= most) return;
   late.resize(std::min(late.size(), most - taking_part.size()));
   if (!has_workers())
   {
-    // A program of its own rendezvous: all start anew, as torchrun does.
+    // A program of its own rendezvous: all start anew, as torchrun does. Not who is about to end
+    // as well as another node has.
+    if (round_ended_well_) return;
     rounds_due_ = deadline_after(round_began_, kKindKnownAfter);
     if (now_ < rounds_due_) return;
     rounds_due_ = kForever;

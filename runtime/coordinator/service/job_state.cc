@@ -192,8 +192,11 @@ void JobState::on_hello(StreamId stream, const NodeHello& hello)
                       .lease = file_.options->lease});
   if (over())
     say(id, job_over());
-  else if (file_.round.round != 0 && file_.nodes.at(id).round == file_.round.round)
-    announce_round(id);  // it may not have heard of it
+  else if (node.dismissed)
+    say_that_all_is_done(id);
+  else if (const std::uint64_t its = file_.nodes.at(id).round;
+           its != 0 && (its == file_.round.round || !has_workers()))
+    announce_round(id);  // it may not have heard of it, or that it goes on without this node
 }
 
 void JobState::on_disconnect(StreamId stream, MonotonicTime now)

@@ -68,6 +68,7 @@ class JobState
     MonotonicTime last_heard;
     MonotonicTime judged_at;  // silent, unless it is heard before
     bool silent = false;
+    bool dismissed = false;  // told that the program has ended without it
     std::map<LinkId, Link> links;
   };
   // Where a worker is reached, and how it goes on.
@@ -135,6 +136,7 @@ class JobState
   void announce_round(NodeId node);
   void note_end_of_round(NodeId node, const NodeFarewell& farewell);
   void dismiss_who_waits_for_a_round();
+  void say_that_all_is_done(NodeId node);
   std::vector<NodeId> present_nodes() const;
   bool somebody_may_return() const;
   Rendezvous::Node round_entry(NodeId node) const;

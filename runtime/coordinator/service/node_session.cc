@@ -84,6 +84,11 @@ void NodeSession::Impl::report_exited(std::int64_t pid, const ExitReport& exit)
   if (worker == nullptr) return;
   worker->exit = exit;
   send_fate(link, *worker, WorkerFate::Kind::kExited, "");
+  // Links that it had before: whoever gets its pid is another process.
+  std::erase_if(workers_, [&](const auto& entry) {
+    const Worker& other = entry.second;
+    return other.hello && other.hello->pid == pid && !other.exit && !other.deliver;
+  });
   forget_old_workers();
 }
 

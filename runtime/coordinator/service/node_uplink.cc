@@ -94,8 +94,11 @@ void NodeSession::Impl::replay()
       send_fate(link, worker, WorkerFate::Kind::kExited, "");
       continue;
     }
-    if (worker.deliver) send(FromWorker{link, greeting(worker)});
-    if (worker.silent) send_fate(link, worker, WorkerFate::Kind::kSilent, worker.silent_reason);
+    // Who will be killed is no candidate for a number, and must not be taken for one.
+    if (worker.silent)
+      send_fate(link, worker, WorkerFate::Kind::kSilent, worker.silent_reason);
+    else if (worker.deliver)
+      send(FromWorker{link, greeting(worker)});
   }
   if (restart_wanted_) send(*restart_wanted_);
 }

@@ -44,10 +44,16 @@ void NodeSession::Impl::on_hello(LinkId link, Worker& worker, WorkerHello hello)
 {
   hello.node = hello_.node;
   const bool first = !worker.hello;
+  if (const Worker* before = by_pid(hello.pid); first && before != nullptr && before->silent)
+  {
+    worker.silent = true;
+    worker.silent_reason = before->silent_reason;
+  }
   worker.hello = std::move(hello);
   if (first && callbacks_.on_worker_registered)
     call([=, this, said = *worker.hello] { callbacks_.on_worker_registered(link, said); });
   if (over_) return refuse(link, worker, *over_);
+  if (worker.silent) return;  // it has linked itself anew before it is killed
   if (worker.welcome) return tell(worker, *worker.welcome);  // it asked again: it missed it
   if (first && leave_all_) ask_to_leave(worker, leave_all_->urgent);
   if (up_) send(FromWorker{link, greeting(worker)});

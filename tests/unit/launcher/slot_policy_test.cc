@@ -38,6 +38,9 @@ std::string words(const std::vector<SlotAction>& actions)
       case SlotAction::Kind::kKill:
         out.push_back(absl::StrCat("kill ", action.slot));
         break;
+      case SlotAction::Kind::kGiveUp:
+        out.push_back(absl::StrCat("give up ", action.slot));
+        break;
       case SlotAction::Kind::kAskForRound:
         out.push_back("ask");
         break;
@@ -171,7 +174,7 @@ TEST(ElasticPolicy, DeathsBeforeTheFirstStepAreCountedPerSlot)
   for (int i = 1; i <= 3; ++i)
     EXPECT_EQ(job.ends(0, exited(5), false), absl::StrCat("start 0#", i));
   EXPECT_EQ(job.ends(1, exited(5), false), "start 1#1") << "the other slot has a budget of its own";
-  EXPECT_EQ(job.ends(0, exited(5), false), "") << "slot 0 gives up, slot 1 goes on";
+  EXPECT_EQ(job.ends(0, exited(5), false), "give up 0") << "slot 1 goes on";
   EXPECT_EQ(job.state.slots[0].phase, SlotPhase::kGivenUp);
   EXPECT_EQ(job.ends(1, exited(0)), "finish 0");
 }
@@ -265,6 +268,7 @@ TEST(ElasticPolicy, WhoWasRefusedIsNotReplaced)
 TEST(ElasticPolicy, AfterTheLastStepNobodyIsReplaced)
 {
   Elastic job(3);
+  job.state.anybody_registered = true;
   EXPECT_EQ(words(slot_policy(job.state, JobDone())), "");
   EXPECT_EQ(job.ends(0, exited(1), false), "") << "was still joining: ended nothing";
   EXPECT_EQ(job.ends(1, exited(0)), "");
@@ -277,6 +281,14 @@ TEST(ElasticPolicy, AFailureAfterTheLastStepIsTheJobsCode)
   slot_policy(job.state, JobDone());
   EXPECT_EQ(job.ends(0, exited(0)), "");
   EXPECT_EQ(job.ends(1, exited(4)), "finish 4");
+}
+
+TEST(ElasticPolicy, ASlotThatWasGivenUpIsNotWhatTheJobEndedWith)
+{
+  Elastic job(2, 0);
+  EXPECT_EQ(job.ends(0, exited(5), false), "give up 0");
+  EXPECT_EQ(words(slot_policy(job.state, JobDone())), "");
+  EXPECT_EQ(job.ends(1, exited(0)), "finish 0");
 }
 
 struct Rounds : Plain
@@ -315,11 +327,44 @@ TEST(RoundPolicy, ALossElsewhereRestartsWithoutCounting)
   EXPECT_EQ(job.begins(2), "") << "an announcement that is repeated changes nothing";
 }
 
+TEST(RoundPolicy, WhomTheOthersLeftBehindStopsAndWaits)
+{
+  Rounds job(2, 0);
+  EXPECT_EQ(words(slot_policy(job.state, RoundBegan{2, false})), "stop 0, stop 1");
+  EXPECT_EQ(job.ends(0, killed(SIGTERM)), "");
+  EXPECT_EQ(job.ends(1, killed(SIGTERM)), "");
+  EXPECT_EQ(words(slot_policy(job.state, RoundBegan{3, false})), "");
+  EXPECT_EQ(job.begins(4), "start 0#0, start 1#0");
+}
+
+TEST(RoundPolicy, WhoWaitsForARoundGoesWhenTheProgramHasEndedElsewhere)
+{
+  Rounds waits(1, 0);
+  EXPECT_EQ(words(slot_policy(waits.state, RoundBegan{2, false})), "stop 0");
+  EXPECT_EQ(waits.ends(0, killed(SIGTERM)), "");
+  EXPECT_EQ(words(slot_policy(waits.state, JobDone())), "finish 0");
+
+  Rounds stops(1, 0);
+  EXPECT_EQ(words(slot_policy(stops.state, RoundBegan{2, false})), "stop 0");
+  EXPECT_EQ(words(slot_policy(stops.state, JobDone())), "stop 0") << "asked again, to no harm";
+  EXPECT_EQ(stops.ends(0, killed(SIGTERM)), "finish 0");
+
+  Rounds has_not_heard(1, 0);
+  EXPECT_EQ(words(slot_policy(has_not_heard.state, JobDone())), "stop 0");
+  EXPECT_EQ(has_not_heard.ends(0, killed(SIGTERM)), "finish 0");
+}
+
 TEST(RoundPolicy, ElasticProgramsDoNotRestartForARound)
 {
   Rounds job(1, 0);
   job.state.anybody_registered = true;
   EXPECT_EQ(job.begins(2), "");
+}
+
+TEST(Policy, AllFirstWorkersAreStartedByOneDecision)
+{
+  Plain job(2);  // so that what fails is decided on when all have been tried
+  EXPECT_EQ(words(slot_policy(job.state, WorkersWanted())), "start 0#0, start 1#0");
 }
 
 TEST(Policy, TheKindIsSettledAtTheFirstRestartDecision)

@@ -45,6 +45,10 @@ struct WorkerSilent
   int slot = 0;
   std::string why;
 };
+// The node is to start its first workers.
+struct WorkersWanted
+{
+};
 // The agent was asked to go, or the user pressed a key.
 struct StopRequest
 {
@@ -66,8 +70,10 @@ struct JobDone
 struct RoundBegan
 {
   std::uint64_t round = 0;
+  bool with_us = true;  // false: the others go on without this node, until a round takes it in
 };
-using SlotEvent = std::variant<WorkerExit, WorkerSilent, StopRequest, JobEnd, JobDone, RoundBegan>;
+using SlotEvent =
+    std::variant<WorkersWanted, WorkerExit, WorkerSilent, StopRequest, JobEnd, JobDone, RoundBegan>;
 
 struct SlotAction
 {
@@ -76,6 +82,7 @@ struct SlotAction
     kStart,        // spawn a worker in `slot` with `restart_count`
     kStop,         // SIGTERM, and SIGKILL after the shutdown timeout
     kKill,         // SIGKILL
+    kGiveUp,       // say that `slot` stays empty from here on
     kAskForRound,  // ask all nodes to start all workers anew; RoundBegan follows
     kFinish,       // nothing runs any more; the agent ends with `exit_code`
   };
@@ -116,6 +123,7 @@ struct SlotPolicyState
   std::optional<int> end_code;     // set once the job ends here
   bool use_worker_code = false;
   std::optional<int> failed_code;  // of the worker that failed last
+  std::optional<int> late_code;    // of a worker that failed after the last step
   std::string end_reason;
   bool finished = false;  // kFinish was returned; later events are ignored
 };

@@ -182,8 +182,65 @@ TEST_F(JobRoundsTest, ALateNodeRestartsAPlainProgramAndAFullJobMakesItWait)
   ASSERT_TRUE(c.enter(hello(3, 1, 2)));
   for (int second = 0; second < 20; ++second) beat({&a, &b, &c}, 1s);
   EXPECT_EQ(c.count<Rendezvous>(), 0U);
-  b.say(NodeFarewell{});
+  b.say(NodeFarewell{.fatal = false,
+                     .reason = "stopped by signal 15",
+                     .exit = {.exit_code = 143, .signal = 0, .last_words = ""}});
   EXPECT_EQ(nodes_of(c.wait_for<Rendezvous>()), (Ids{1, 3}));
+}
+
+TEST_F(JobRoundsTest, NobodyIsTakenInOnceTheProgramHasEndedWellSomewhere)
+{
+  open();
+  RecordingAgent a(*runner_);
+  RecordingAgent b(*runner_);
+  RecordingAgent c(*runner_);
+  ASSERT_TRUE(a.enter(hello(1, 1, 3)));
+  ASSERT_TRUE(b.enter(hello(2, 1, 3)));
+  beat({&a, &b}, 1s);
+  ASSERT_TRUE(b.wait_for<Rendezvous>());
+  ASSERT_TRUE(c.enter(hello(3, 1, 3)));
+  a.say(NodeFarewell{.fatal = false, .reason = "the job is done", .exit = {}});
+  for (int second = 0; second < 20; ++second) beat({&b, &c}, 1s);
+  EXPECT_EQ(b.count<Rendezvous>(), 0U);  // it may be about to end well, too
+  EXPECT_EQ(c.count<Rendezvous>(), 0U);
+  b.say(NodeFarewell{.fatal = false, .reason = "the job is done", .exit = {}});
+  ASSERT_TRUE(c.wait_for<JobOver>());
+  for (int second = 0; second < 20; ++second) beat({&c}, 1s);
+  EXPECT_EQ(c.count<Rendezvous>(), 0U);  // though it takes its time to go
+}
+
+TEST_F(JobRoundsTest, WhoComesBackToALaterRoundIsToldOfIt)
+{
+  open();
+  RecordingAgent a(*runner_);
+  NodeHello second = hello(2, 1, 2);
+  {
+    RecordingAgent b(*runner_);
+    ASSERT_TRUE(a.enter(hello(1, 1, 2)));
+    ASSERT_TRUE(b.enter(second));
+    ASSERT_TRUE(a.wait_for<Rendezvous>());
+    second.node = b.node();
+    b.hang_up();
+  }
+  a.say(RestartWanted{1, "lost its peer"});
+  settle();
+  beat({&a}, 3s);
+  ASSERT_EQ(nodes_of(a.wait_for<Rendezvous>()), (Ids{1}));
+  RecordingAgent back(*runner_);
+  ASSERT_TRUE(back.enter(second));
+  const auto round = back.wait_for<Rendezvous>();
+  ASSERT_TRUE(round);
+  EXPECT_EQ(round->round, 2U);
+  EXPECT_EQ(nodes_of(round), (Ids{1}));
+  // What failed in the round that it was part of is no reason to start the others anew.
+  back.say(RestartWanted{1, "lost its peer"});
+  EXPECT_EQ(back.wait_for<Rendezvous>(), round);
+  for (int second = 0; second < 6; ++second) beat({&a, &back}, 1s);
+  EXPECT_EQ(a.count<Rendezvous>(), 0U);
+  // It is taken in like any late node.
+  for (int second = 0; second < 6; ++second) beat({&a, &back}, 1s);
+  EXPECT_EQ(nodes_of(a.wait_for<Rendezvous>()), (Ids{1, 2}));
+  EXPECT_EQ(nodes_of(back.wait_for<Rendezvous>()), (Ids{1, 2}));
 }
 
 TEST_F(JobRoundsTest, ALateNodeOfAProgramOnTheApiStartsAlone)

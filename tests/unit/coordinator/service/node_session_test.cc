@@ -162,7 +162,7 @@ TEST_F(NodeSessionTest, ACoordinatorThatComesBackHearsEverything)
   EXPECT_EQ(sent<NodeHello>()[0].node, NodeId(3));
   EXPECT_EQ(sent<NodeHello>()[0].lineage, Lineage(77));
   const auto greetings = sent<FromWorker>();
-  ASSERT_EQ(greetings.size(), 2U);
+  ASSERT_EQ(greetings.size(), 1U);  // not who will be killed
   const auto& hello = std::get<WorkerHello>(greetings[0].message);
   EXPECT_EQ(hello.worker, WorkerId(1));
   EXPECT_EQ(hello.lineage, Lineage(77));
@@ -230,6 +230,24 @@ TEST_F(NodeSessionTest, WhoIsToBeKilledGetsNoLeaseAndIsReportedExitedOnce)
   const auto fates = sent<WorkerFate>();
   ASSERT_EQ(fates.size(), 1U);
   EXPECT_THAT(fates[0].reason, HasSubstr("signal 9"));
+}
+
+TEST_F(NodeSessionTest, WhoIsToBeKilledIsNotHeardOverANewLinkEither)
+{
+  connect();
+  const LinkId link = open_worker(101);
+  welcome(link, WorkerId(1));
+  session_->report_silent(101, "stopped");
+  session_->close_link(link);
+  sent_.clear();
+  const LinkId again = open_worker(101);
+  session_->from_worker(again, StatusUpdate{});
+  EXPECT_TRUE(sent<FromWorker>().empty());
+  session_->report_exited(101, {.exit_code = 0, .signal = 9, .last_words = ""});
+  EXPECT_EQ(sent<WorkerFate>().size(), 1U);
+  // A process that gets its pid is another one.
+  open_worker(101);
+  EXPECT_EQ(sent<FromWorker>().size(), 1U);
 }
 
 TEST_F(NodeSessionTest, APidThatIsUsedAgainMeansItsNewestWorker)
