@@ -3,6 +3,7 @@
 
 #include <signal.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "absl/strings/match.h"
@@ -10,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "spillway/base/status.h"
+#include "spillway/launcher/flag_table.h"
 
 namespace spillway {
 
@@ -100,6 +102,18 @@ absl::StatusOr<std::vector<int>> parse_signals(const std::string& text)
   return signals;
 }
 
+// torchrun's backends know these; only the first two mean something here.
+const std::vector<std::string>& rdzv_keys()
+{
+  static const std::vector<std::string> keys = {
+      "join_timeout", "timeout",           "last_call_timeout", "close_timeout",
+      "read_timeout", "heartbeat_timeout", "is_host",           "keep_alive_interval",
+      "store_type",   "use_agent_store",   "use_libuv",         "keep_alive_max_attempt",
+      "rank",         "protocol",          "ca_cert",           "ssl_cert",
+      "ssl_cert_key", "etcd_prefix"};
+  return keys;
+}
+
 absl::Status parse_rdzv_conf(const std::string& text, RunOptions& out)
 {
   for (const absl::string_view item : absl::StrSplit(text, ',', absl::SkipWhitespace()))
@@ -109,6 +123,13 @@ absl::Status parse_rdzv_conf(const std::string& text, RunOptions& out)
     {
       return absl::InvalidArgumentError(
           absl::StrCat("--rdzv-conf ", text, ": '", item, "' is not key=value"));
+    }
+    const std::vector<std::string>& keys = rdzv_keys();
+    if (std::find(keys.begin(), keys.end(), pair[0]) == keys.end())
+    {
+      return absl::InvalidArgumentError(absl::StrCat("--rdzv-conf ", item, ": no backend knows '",
+                                                     pair[0], "'; did you mean '",
+                                                     nearest_name(pair[0], keys), "'?"));
     }
     if (pair[0] != "join_timeout" && pair[0] != "timeout")
     {

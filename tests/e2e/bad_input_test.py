@@ -34,6 +34,19 @@ class RefusedWorkersTest(JobCase):
     def test_another_arithmetic_class(self):
         self.second_node_is_refused(r"(?s)toy.*other kind|other kind.*toy", "--arithmetic", "other kind")
 
+    def test_a_worker_of_another_job(self):
+        with self.several_nodes([1]) as job:
+            job.wait_steady(1)
+            strays = ["/usr/bin/env", "SPILLWAY_JOB=other", *self.toy("--stop-file", job.stop_file)]
+            job.set_program(strays)
+            self.add_node(job, 1)
+            job.ended_on_purpose.add(1)
+            job.until(lambda: job.agents[1].poll() is not None, "the end of the refused node", 30)
+            self.assertRegex(job.output(job.agents[1]), r"belongs to job 'other', this is job")
+            job.wait_step(job.log.step() + 5)
+            self.assertEqual(job.log.aborted(), [])
+            self.stop(job, codes=[0, job.agents[1].returncode])
+
     def test_a_data_set_smaller_than_a_batch(self):
         with self.job(self.toy("--samples", 10, "--batch", 48)) as job:
             job.start_agent(["--standalone", "--max-restarts", "0"])

@@ -40,6 +40,12 @@ class ExitCodesTest(JobCase):
         output, _ = self.run_to_end(7, workers=1, fault="step.begin@step=1:exit=7", flags=["--max-restarts", "0"])
         self.assertNotRegex(output, r"replaces the worker")
 
+    def test_a_slot_that_stays_empty_is_said_and_not_what_the_job_ended_with(self):
+        output, report = self.run_to_end(0, steps=100, fault="step.begin@worker=2@step=1:exit=7", flags=["--max-restarts", "0"])
+        self.assertRegex(output, r"local rank \d: stays empty, the others go on: its workers died 1 times")
+        self.assertRegex(output, r"the job is done")
+        self.assertEqual(report["steps_applied"], 100)
+
     def test_three_restarts_are_the_default(self):
         output, _ = self.run_to_end(7, workers=1, fault="step.begin@step=1:exit=7")
         self.assertRegex(output, r"death 3 of at most 3")

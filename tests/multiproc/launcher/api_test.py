@@ -163,16 +163,22 @@ class ApiTest(ApiCase):
             until(lambda: not running(victim), "the end of the evicted worker", 10)
             self.finish(job)
 
-    def test_another_model_is_refused_with_the_first_difference(self):
+    def refused(self, pattern, *flags):
         with self.nodes([1]) as job:
             self.wait_members(job, 1)
             job.ended_on_purpose.add(1)
             job.start_agent(["--nnodes", "1:4", "--rdzv-endpoint", job.coordinator.endpoint, "--rdzv-id", "job"],
-                            program=[self.program("link_worker"), "--model", "bias"])
+                            program=[self.program("link_worker"), *flags])
             until(lambda: job.agents[1].poll() is not None, "the end of the refused agent", 30)
             self.assertEqual(job.agents[1].returncode, 5)
-            self.assertRegex(job.output(job.agents[1]), r"weight float32 \[2,3\]")
+            self.assertRegex(job.output(job.agents[1]), pattern)
             self.finish(job, [0, 5])
+
+    def test_another_model_is_refused_with_the_first_difference(self):
+        self.refused(r"weight float32 \[2,3\]", "--model", "bias")
+
+    def test_another_version_is_refused(self):
+        self.refused(r"runs Spillway 99\.0 \(protocol \d+\), the coordinator runs .*install one version", "--another-version")
 
     def test_status_and_explain(self):
         with self.standalone(2) as job:

@@ -38,7 +38,7 @@ class Worker
  public:
   explicit Worker(const std::string& socket) : link_(make_worker_link(socket, system_clock())) {}
 
-  absl::Status enter(const std::string& model)
+  absl::Status enter(const std::string& model, bool of_another_version)
   {
     LinkCallbacks callbacks;
     callbacks.on_message = [this](const ControlMessage& message) { on_message(message); };
@@ -56,6 +56,7 @@ class Worker
     hello.spec.global_batch = 8;
     hello.spec.data_set_size = 100;
     hello.spec.arithmetic_class = "none";
+    if (of_another_version) ++hello.protocol_version, hello.program_version = "99.0";
     const auto welcome =
         link_->register_worker(hello, system_clock().now() + std::chrono::seconds(60));
     if (!welcome.ok()) return welcome.status();
@@ -156,17 +157,18 @@ class Worker
 int run(const std::vector<std::string>& arguments)
 {
   std::string finish, model = "weight";
-  bool dies = false;
+  bool dies = false, other = false;
   for (std::size_t i = 0; i < arguments.size(); ++i)
   {
     if (arguments[i] == "--finish") finish = arguments.at(++i);
     if (arguments[i] == "--model") model = arguments.at(++i);
     dies = dies || arguments[i] == "--die-at-once";
+    other = other || arguments[i] == "--another-version";
   }
   setvbuf(stdout, nullptr, _IOLBF, 0);
   signal(SIGTERM, [](int) { asked_to_leave = 1; });
   Worker worker(environment("SPILLWAY_AGENT_SOCKET").value_or("/nowhere"));
-  const absl::Status entered = worker.enter(model);
+  const absl::Status entered = worker.enter(model, other);
   if (!entered.ok())
   {
     std::fprintf(stderr, "not registered: %s\n", std::string(entered.message()).c_str());

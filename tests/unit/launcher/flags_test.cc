@@ -214,6 +214,7 @@ TEST(Flags, RefusalsSayWhatWouldBeRight)
       {{"--signals-to-handle", "SIGKILL", "p"}, "cannot be handled"},
       {{"--rdzv-conf", "timeout", "p"}, "key=value"},
       {{"--rdzv-conf", "timeout=soon", "p"}, "seconds"},
+      {{"--rdzv-conf", "join_timeuot=9", "p"}, "join_timeout"},
       {{"--rdzv-endpoint", "h:port", "p"}, "HOST:PORT"},
       {{"--rdzv-endpoint", ":3", "p"}, "no host"},
       {{"--rdzv-backend", "etcd", "p"}, "needs --rdzv-endpoint"},
