@@ -99,9 +99,10 @@ class MembershipCore::Impl
     Number number;
     StepId step;
     std::uint64_t round = 0;     // never reused
-    MonotonicTime since;         // the first member handed in
+    MonotonicTime since;         // the first member's loop handed in
     MonotonicTime last_hand_in;  // so far the last one did
     std::size_t waiting = 0;     // members that have handed in
+    std::size_t loops = 0;       // of them with what their loops computed
     MonotonicTime last_report;
     Duration limit{};
   };

@@ -119,16 +119,18 @@ void MembershipCore::Impl::on(const ProgressReported& event)
   Worker* worker = find(event.worker);
   const ProgressReport& report = event.report;
   if (worker == nullptr || report.name.lineage != record_.lineage) return;
-  if (report.phase != ProgressReport::Phase::kHandedIn) take_back(*worker);
   switch (report.phase)
   {
     case ProgressReport::Phase::kBusy:
+      take_back(*worker);
       worker->busy_until = deadline_after(now_, std::min(kReportIsFresh, report.busy_limit));
       return;
     case ProgressReport::Phase::kComputing:
+      take_back(*worker);
       if (worker->in_newest) take_computing(report);
       return;
     case ProgressReport::Phase::kHandedIn:
+    case ProgressReport::Phase::kHandedInZeros:
       if (worker->in_newest && report.name.job_epoch == record_.newest)
         take_waiting(*worker, report);
       return;
@@ -149,7 +151,8 @@ void MembershipCore::Impl::take_computing(const ProgressReport& report)
 
 bool MembershipCore::Impl::nobody_hands_in(MonotonicTime now) const
 {
-  const bool somebody_waits = progress_ && is_fresh(progress_->last_report, now);
+  const bool somebody_waits =
+      progress_ && progress_->loops > 0 && is_fresh(progress_->last_report, now);
   return computing_ && is_fresh(computing_->last_report, now) && !somebody_waits && !abort_;
 }
 
@@ -192,6 +195,7 @@ void MembershipCore::Impl::take_waiting(Worker& worker, const ProgressReport& re
                          .since = now_,
                          .last_hand_in = now_,
                          .waiting = 0,
+                         .loops = 0,
                          .last_report = now_,
                          .limit = config_.progress_floor};
   if (report.step < progress_->step) return;
@@ -199,6 +203,8 @@ void MembershipCore::Impl::take_waiting(Worker& worker, const ProgressReport& re
   {
     ++progress_->waiting;
     progress_->last_hand_in = now_;
+    const bool loop = report.phase == ProgressReport::Phase::kHandedIn;
+    if (loop && progress_->loops++ == 0) progress_->since = now_;
   }
   progress_->last_report = now_;
   progress_->limit = std::max(progress_->limit, kProgressFactor * report.p99_step);
@@ -210,6 +216,7 @@ void MembershipCore::Impl::take_back(Worker& worker)
   if (!progress_ || worker.waits_in != progress_->round) return;
   worker.waits_in = 0;
   progress_->since = now_;
+  --progress_->loops;
   if (--progress_->waiting == 0) progress_.reset();
 }
 
@@ -221,7 +228,12 @@ bool MembershipCore::Impl::all_wait() const
 MonotonicTime MembershipCore::Impl::progress_deadline() const
 {
   if (!progress_ || abort_ || progress_->number != record_.newest) return kForever;
-  if (!all_wait()) return deadline_after(progress_->since, progress_->limit);
+  // Who joins waits for no loop: the others may do something long between two steps, all of them.
+  const bool loops = progress_->loops > 0;
+  if (!all_wait())
+    return deadline_after(
+        progress_->since,
+        loops ? progress_->limit : std::max(progress_->limit, config_.joiners_floor));
   // A step may really take that long, which nobody has seen yet: each time it gets twice as long.
   const unsigned tried = progress_->step == stalled_step_ ? std::min(stalls_, kMostDoublings) : 0;
   return deadline_after(progress_->last_hand_in, progress_->limit * (1 << tried));

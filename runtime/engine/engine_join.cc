@@ -56,7 +56,7 @@ absl::Status EngineImpl::contribute_silently()
     std::memset(memory.data(), 0, memory.size());
     pipeline_->mark_ready(i);
   }
-  pulse_->handed_in();
+  pulse_->handed_in(!step_.took_ask);
   pipeline_->finish_in_background([this](const absl::Status& reduced) {
     absl::Status status = reduced;
     if (status.ok()) status = gather_totals(nullptr);

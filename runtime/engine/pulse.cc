@@ -15,6 +15,12 @@ constexpr std::size_t kMostErrands = 64;
 constexpr Duration kLongStep = std::chrono::seconds(10);
 constexpr int kLongFactor = 10;
 
+bool is_wait(ProgressReport::Phase phase)
+{
+  return phase == ProgressReport::Phase::kHandedIn ||
+         phase == ProgressReport::Phase::kHandedInZeros;
+}
+
 }  // namespace
 
 Pulse::Pulse(Config config) : config_(std::move(config))
@@ -49,9 +55,10 @@ void Pulse::begun(const StepName& name)
   computes_since_ = config_.clock->now();
 }
 
-void Pulse::handed_in()
+void Pulse::handed_in(bool zeros)
 {
   const std::lock_guard lock(mutex_);
+  zeros_ = zeros;
   waits_since_ = config_.clock->now();
   told_ = false;
 }
@@ -68,7 +75,7 @@ void Pulse::begin_call(const StepName& next)
   const std::lock_guard lock(mutex_);
   step_ = next;
   waits_since_ = config_.clock->now();
-  told_ = false;
+  zeros_ = told_ = false;
 }
 
 // The step that it counts as handed in has yet to be computed: said at once.
@@ -153,7 +160,7 @@ std::optional<ProgressReport> Pulse::progress(MonotonicTime now, Duration p99) c
                         .busy_limit = {}};
   if (waits_since_ != kForever)
   {
-    report.phase = Phase::kHandedIn;
+    report.phase = zeros_ ? Phase::kHandedInZeros : Phase::kHandedIn;
     report.lasts = now - waits_since_;
     if (report.lasts < kReportPeriod) return std::nullopt;
   }
@@ -178,8 +185,8 @@ void Pulse::report(MonotonicTime now)
     const std::lock_guard lock(mutex_);
     words = progress(now, p99);
     takes_back_ = false;
-    if (words) said_waits_ = words->phase == ProgressReport::Phase::kHandedIn;
-    long_wait = words && words->phase == ProgressReport::Phase::kHandedIn && !told_ &&
+    if (words) said_waits_ = is_wait(words->phase);
+    long_wait = words && is_wait(words->phase) && !told_ &&
                 words->lasts >= std::max(kLongStep, kLongFactor * p99);
     told_ = told_ || long_wait;
   }

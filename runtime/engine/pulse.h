@@ -39,10 +39,10 @@ class Pulse
 
   // There is something to take apart.
   void nudge();
-  // A step begins here; this member has handed in its last bucket and waits for the others; the
-  // step has ended.
+  // A step begins here; this member has handed in its last bucket and waits for the others (with
+  // zeros: it joins, its loop waits for nothing); the step has ended.
   void begun(const StepName& name);
-  void handed_in();
+  void handed_in(bool zeros = false);
   void done();
   // Between two steps: this member waits for the others in a call before step `next`; it does so no
   // more.
@@ -66,6 +66,7 @@ class Pulse
   StepName step_;                         // begun last
   MonotonicTime computes_since_{};        // it began, or ended, or busy did
   MonotonicTime waits_since_ = kForever;  // handed in
+  bool zeros_ = false;                    // that
   bool told_ = false;
   bool said_waits_ = false;  // last, of the step begun
   bool takes_back_ = false;  // said that it waits in a call, which has ended

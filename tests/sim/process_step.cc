@@ -77,7 +77,9 @@ void Process::compute(const BeginStep& action)
       world_.network().send(index_, world_.index_of(member.worker), std::move(message));
     }
   }
-  report({}, kReportPeriod);
+  ProgressReport waits;
+  if (action.contributes_zeros) waits.phase = ProgressReport::Phase::kHandedInZeros;
+  report(waits, kReportPeriod);
   check_reduced();
 }
 

@@ -26,6 +26,7 @@ void draw_times(Rng& rng, Setup& setup)
   m.reconnect_grace = 5 * m.silence_timeout;
   m.join_timeout = seconds(20);
   m.progress_floor = seconds(5);
+  m.joiners_floor = seconds(10);
   m.nobody_floor = milliseconds(50);
   m.probe_interval = milliseconds(one_of<int>(rng, std::array{20, 100}));
   m.probe_interval_max = seconds(2);

@@ -185,7 +185,7 @@ void to_wire(const spillway::ProgressReport& in, ProgressReport* out)
 absl::Status from_wire(const ProgressReport& in, spillway::ProgressReport* out)
 {
   using Phase = spillway::ProgressReport::Phase;
-  static_assert(static_cast<int>(Phase::kBusy) == ProgressReport::BUSY);
+  static_assert(static_cast<int>(Phase::kHandedInZeros) == ProgressReport::HANDED_IN_ZEROS);
   if (!ProgressReport::Phase_IsValid(in.phase()))
     return unknown_value("ProgressReport.phase", in.phase());
   if (!in.has_name()) return missing("ProgressReport.name");

@@ -122,7 +122,8 @@ class Interpreter
     if (line.command == "config") return configure(line);
     if (line.command == "restart") return restart();
     if (line.command == "pass") return pass(std::chrono::seconds(line.number(0)));
-    if (line.command == "waits" || line.command == "computes") return repeat(line);
+    if (line.command == "waits" || line.command == "zeros" || line.command == "computes")
+      return repeat(line);
     if (line.command == "new") return greet();
     if (line.command == "explain") return {core_->explain(now_).next};
     return texts(core_->step(event(line), now_));
@@ -168,6 +169,7 @@ class Interpreter
     ProgressReport report{.name = EpochName::one_site(kLineage, Number(line.number(1))),
                           .step = StepId(line.number(2))};
     if (line.command == "computes") report.phase = Phase::kComputing;
+    if (line.command == "zeros") report.phase = Phase::kHandedInZeros;
     // Its loop is between two steps, and the last was of the number before.
     const ProgressReport busy{.name = EpochName::one_site(kLineage, Number(line.number(1) - 1)),
                               .step = StepId(line.number(2) - 1),

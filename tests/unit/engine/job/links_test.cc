@@ -188,6 +188,48 @@ TEST(Links, AnAnnouncementThatStandsStillIsNotWaitedForForEver)
   }
 }
 
+// P13: a joiner has handed in its zeros while the others do something long before their next step.
+// None of their loops waits for another, so nobody is late; with a second member one would be.
+TEST(Links, WhoOnlyJoinsMakesNobodyLate)
+{
+  std::mutex mutex;
+  std::condition_variable never;
+  TestJob job({.workers_min = 1,
+               .workers_max = 2,
+               .last_step = StepId(),
+               .progress_floor = std::chrono::milliseconds(300)});
+  TestWorker::Hooks evaluates;
+  int evaluated = 0;
+  evaluates.on_outcome = [&](engine::Engine& engine, const engine::StepPlan& plan,
+                             const engine::StepOutcome&) {
+    if (engine.stats().epochs == 2 && plan.members == 1 && evaluated++ == 0)
+    {
+      std::unique_lock lock(mutex);
+      never.wait_for(lock, std::chrono::seconds(4), [] { return false; });
+    }
+    if (plan.members == 2) engine.request_stop();
+    return true;
+  };
+  TestWorker& a = job.start_worker(evaluates);
+  job.await_step(a, StepId(5));
+  TestWorker::Hooks stops;
+  stops.on_outcome = [](engine::Engine& engine, const engine::StepPlan&,
+                        const engine::StepOutcome&) {
+    engine.request_stop();
+    return true;
+  };
+  TestWorker& b = job.start_worker(stops);
+  job.join();
+  EXPECT_EQ(evaluated, 1);
+  for (TestWorker* worker : {&a, &b})
+  {
+    EXPECT_TRUE(worker->status().ok()) << worker->status();
+    EXPECT_EQ(worker->end(), engine::EndReason::kStopped);
+    EXPECT_EQ(worker->stats().steps_aborted, 0u);
+  }
+  job.check_log();
+}
+
 // P14: the youngest of a pair is left out while the other trains, and comes back when probes get
 // through both ways.
 TEST(Links, APairThatCannotBeLinkedTrainsWithoutItsYoungestUntilItCan)

@@ -32,6 +32,7 @@ struct MembershipConfig
                                                         // longer than the members' lease (P4)
   Duration join_timeout = std::chrono::seconds(600);    // below min_members this long: ends
   Duration progress_floor = std::chrono::seconds(30);   // P13: max(floor, 10 × p99)
+  Duration joiners_floor = std::chrono::minutes(10);    // P13: only who joins waits
   Duration nobody_floor = std::chrono::seconds(60);     // P13: nobody hands in: say so
   Duration probe_interval = std::chrono::seconds(1);    // P14, doubles up to probe_interval_max
   Duration probe_interval_max = std::chrono::seconds(60);

@@ -162,9 +162,10 @@ struct ProgressReport
   StepId step;     // begun last
   enum class Phase : std::uint8_t
   {
-    kHandedIn,   // all own buckets handed in, waiting for others
-    kComputing,  // has handed in nothing for `lasts`, which is long
-    kBusy,       // inside busy("…"), still for `busy_limit` at most
+    kHandedIn,       // all own buckets handed in, waiting for others
+    kComputing,      // has handed in nothing for `lasts`, which is long
+    kBusy,           // inside busy("…"), still for `busy_limit` at most
+    kHandedInZeros,  // as kHandedIn, of a step that its loop does not see because it joins
   } phase = Phase::kHandedIn;
   Duration p99_step{};
   Duration lasts{};
