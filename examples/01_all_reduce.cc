@@ -34,12 +34,14 @@ try
     step.finish();
     if (!step.is_last()) continue;
 
-    // Collectives of the program's own, between two steps: everybody's rank, summed and listed.
-    at::Tensor ranks = torch::zeros({4}, torch::kLong);
-    ranks[run.rank() % 4] = 1;
-    const auto names = run.all_gather("worker " + std::to_string(run.rank()));
-    if (!run.all_reduce(ranks) || !names) continue;  // this worker has to copy the state anew
+    // Collectives of the program's own, between two steps: everybody's share, summed and listed,
+    // computed again should workers come or go meanwhile.
+    const auto sum = run.sum_of_shares([](auto rank, auto) { return 1.0 + rank; });
+    const auto names =
+        run.gather_shares([](auto rank, auto) { return "worker " + std::to_string(rank); });
+    if (!sum || !names) continue;  // this worker has to copy the state anew
     if (run.rank() != 0) continue;
+    std::printf("1 + ... + %u is %.0f\n", run.size(), *sum);
     for (const auto& name : *names) std::printf("%s of %u is here\n", name.c_str(), run.size());
     std::printf("the mean of 0..99 is about %.2f\n", model->weight.item<double>());
   }

@@ -52,12 +52,14 @@ std::optional<double> test_accuracy(spillway::Run& run, torch::nn::Sequential& m
 {
   const auto busy = run.busy("evaluate");
   torch::NoGradGuard no_grad;
-  const std::int64_t count = test.labels.size(0), rank = run.rank(), size = run.size();
-  const std::int64_t begin = count * rank / size, end = count * (rank + 1) / size;
-  const auto predicted = model->forward(test.pixels.slice(0, begin, end)).argmax(1);
-  double right = predicted.eq(test.labels.slice(0, begin, end)).sum().item<double>();
-  if (!run.all_reduce(right)) return std::nullopt;
-  return right / static_cast<double>(count);
+  const std::int64_t count = test.labels.size(0);
+  const auto right = run.sum_of_shares([&](std::int64_t rank, std::int64_t size) {
+    const std::int64_t begin = count * rank / size, end = count * (rank + 1) / size;
+    const auto predicted = model->forward(test.pixels.slice(0, begin, end)).argmax(1);
+    return predicted.eq(test.labels.slice(0, begin, end)).sum().item<double>();
+  });
+  if (!right) return std::nullopt;
+  return *right / static_cast<double>(count);
 }
 
 }  // namespace

@@ -23,11 +23,27 @@ namespace {
 
 // Worker side, in the order of a step; then joining; then the coordinator's writes.
 constexpr std::array kFaultPoints = {
-    "step.begin",      "backward",          "bucket.contributed",  "reduce.done",
-    "vote.cast",       "word.complete",     "apply.before",        "apply.after",
-    "switch.before",   "join.registered",   "join.copying",        "join.copied",
-    "serve.state",     "abort.received",    "stopped.sent",        "epoch.received",
-    "leave.requested", "coordinator.write", "coordinator.written", "coordinator.announced",
+    "step.begin",
+    "backward",
+    "bucket.contributed",
+    "reduce.done",
+    "vote.cast",
+    "word.complete",
+    "apply.before",
+    "apply.after",
+    "switch.before",
+    "collective.called",
+    "join.registered",
+    "join.copying",
+    "join.copied",
+    "serve.state",
+    "abort.received",
+    "stopped.sent",
+    "epoch.received",
+    "leave.requested",
+    "coordinator.write",
+    "coordinator.written",
+    "coordinator.announced",
 };
 
 struct Rule

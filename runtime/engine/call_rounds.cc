@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "spillway/base/bytes.h"
+#include "spillway/base/hash.h"
 #include "spillway/base/status.h"
 
 namespace spillway::engine {
@@ -53,7 +54,15 @@ struct CallRounds::Position
   std::uint32_t kind = 0;
   std::uint32_t type = 0;
   std::uint64_t bytes = 0;
+  std::uint64_t sharers = 0;
 };
+
+std::uint64_t hash_of_sharers(const std::vector<WorkerId>& workers)
+{
+  std::uint64_t hash = workers.size();
+  for (const WorkerId worker : workers) hash = hash_combine(hash, worker.value());
+  return std::max<std::uint64_t>(hash, 1);
+}
 
 void CallRounds::reset(StepId after)
 {
@@ -85,6 +94,7 @@ absl::Status CallRounds::rounds(NumberLinks& links, StepId next, bool holds, con
       mine.kind = static_cast<std::uint32_t>(call->kind);
       mine.type = static_cast<std::uint32_t>(call->type);
       mine.bytes = call->value.size();
+      mine.sharers = call->sharers;
     }
     std::vector<Position> all(links.size(), mine);
     SPILLWAY_RETURN_IF_ERROR(links.all_gather(
@@ -97,8 +107,15 @@ absl::Status CallRounds::rounds(NumberLinks& links, StepId next, bool holds, con
     if (index == kNoCall) return absl::OkStatus();
     for (std::uint32_t rank = 0; rank < links.size() && supplier == links.size(); ++rank)
       if (all[rank].holds != 0 && all[rank].completed > index) supplier = rank;
-    SPILLWAY_RETURN_IF_ERROR(check(links, all, index));
     const bool wanted = call != nullptr && mine.wants == index;
+    if (supplier == links.size() && !shares_fit(links, all, index))
+    {
+      if (!wanted) continue;
+      return absl::OutOfRangeError(absl::StrCat("other workers make collective ", index,
+                                                " after step ", after_.value(),
+                                                " than this one's share is for"));
+    }
+    SPILLWAY_RETURN_IF_ERROR(check(links, all, index));
     std::vector<std::string> result;
     if (supplier < links.size())
       SPILLWAY_RETURN_IF_ERROR(supply(links, next, index, supplier, result));
@@ -108,6 +125,19 @@ absl::Status CallRounds::rounds(NumberLinks& links, StepId next, bool holds, con
     results_.push_back(std::move(result));
     return absl::OkStatus();
   }
+}
+
+// Whether all who want this call computed their shares for those who hold the step here.
+bool CallRounds::shares_fit(const NumberLinks& links, const std::vector<Position>& all,
+                            std::uint64_t index)
+{
+  sharers_.clear();
+  for (std::uint32_t rank = 0; rank < links.size(); ++rank)
+    if (all[rank].holds != 0) sharers_.push_back(links.members().members()[rank].worker);
+  const std::uint64_t here = hash_of_sharers(sharers_);
+  return std::all_of(all.begin(), all.end(), [&](const Position& one) {
+    return one.holds == 0 || one.wants != index || one.sharers == 0 || one.sharers == here;
+  });
 }
 
 // All who want this call must mean the same.

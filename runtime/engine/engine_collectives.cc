@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // User collectives between two steps, repeated over changes of membership until they have a result.
+#include <algorithm>
 #include <cstring>
 
 #include "absl/cleanup/cleanup.h"
@@ -55,12 +56,33 @@ absl::StatusOr<std::vector<std::string>> EngineImpl::collective_over(NumberLinks
   return calls_.call(links, call);
 }
 
+// As the loop knows them: the members of the step, or whom a call found since.
+std::uint64_t EngineImpl::sharers()
+{
+  if (!held_ || sharers_of_ == *held_) return hash_of_sharers(sharers_);
+  sharers_of_ = *held_;
+  sharers_.clear();
+  if (step_.links)
+    for (const MemberInfo& member : step_.links->members().members())
+      sharers_.push_back(member.worker);
+  return hash_of_sharers(sharers_);
+}
+
+Sharers EngineImpl::call_sharers()
+{
+  sharers();
+  const auto self = std::find(sharers_.begin(), sharers_.end(), self_);
+  return {Rank(static_cast<std::uint32_t>(self - sharers_.begin())),
+          static_cast<std::uint32_t>(sharers_.size())};
+}
+
 absl::StatusOr<std::vector<std::string>> EngineImpl::collective(const UserCall& call)
 {
   SPILLWAY_RETURN_IF_ERROR(fatal_);
   if (step_.open) return absl::FailedPreconditionError("collectives are called between two steps");
   if (!held_ || restore_ || end_ != EndReason::kNotEnded)
     return absl::AbortedError("the last step was aborted, or there was none: call begin_step()");
+  fault("collective.called", held_->step);
   Number failed;
   while (true)
   {
@@ -68,8 +90,9 @@ absl::StatusOr<std::vector<std::string>> EngineImpl::collective(const UserCall& 
     absl::StatusOr<std::vector<std::string>> result = collective_over(*links, call);
     if (result.ok()) return result;
     const absl::Status& status = result.status();
+    if (absl::IsOutOfRange(status)) sharers_ = calls_.sharers();
     if (status.code() == absl::StatusCode::kFailedPrecondition ||
-        status.code() == absl::StatusCode::kInvalidArgument)
+        status.code() == absl::StatusCode::kInvalidArgument || absl::IsOutOfRange(status))
       return status;
     log_info("a collective after step ", held_->step.value(), " is repeated: ", status.message());
     failed = links->number();
@@ -84,7 +107,8 @@ absl::Status EngineImpl::all_reduce(comm::DType type, MutableByteSpan values)
   const UserCall call{
       .kind = UserCall::Kind::kSum,
       .type = type,
-      .value = std::string(reinterpret_cast<const char*>(values.data()), values.size())};
+      .value = std::string(reinterpret_cast<const char*>(values.data()), values.size()),
+      .sharers = sharers()};
   SPILLWAY_ASSIGN_OR_RETURN(const std::vector<std::string> sums, collective(call));
   std::memcpy(values.data(), sums[0].data(), values.size());
   return absl::OkStatus();
@@ -92,15 +116,16 @@ absl::Status EngineImpl::all_reduce(comm::DType type, MutableByteSpan values)
 
 absl::StatusOr<std::vector<std::string>> EngineImpl::all_gather(ByteSpan mine)
 {
-  return collective(
-      {.kind = UserCall::Kind::kGather,
-       .type = {},
-       .value = std::string(reinterpret_cast<const char*>(mine.data()), mine.size())});
+  return collective({.kind = UserCall::Kind::kGather,
+                     .type = {},
+                     .value = std::string(reinterpret_cast<const char*>(mine.data()), mine.size()),
+                     .sharers = sharers()});
 }
 
 absl::Status EngineImpl::barrier()
 {
-  return collective({.kind = UserCall::Kind::kGather, .type = {}, .value = {}}).status();
+  return collective({.kind = UserCall::Kind::kGather, .type = {}, .value = {}, .sharers = 0})
+      .status();
 }
 
 }  // namespace spillway::engine

@@ -48,6 +48,7 @@ class EngineImpl final : public Engine
   absl::Status all_reduce(comm::DType type, MutableByteSpan values) override;
   absl::StatusOr<std::vector<std::string>> all_gather(ByteSpan mine) override;
   absl::Status barrier() override;
+  Sharers call_sharers() override;
   void request_stop() override;
   void request_leave() override;
   std::unique_ptr<Busy> busy(std::string label) override;
@@ -167,6 +168,7 @@ class EngineImpl final : public Engine
   absl::Status finish_silent_step();
 
   // engine_collectives.cc
+  std::uint64_t sharers();
   absl::StatusOr<std::vector<std::string>> collective(const UserCall& call);
   absl::StatusOr<std::vector<std::string>> collective_over(NumberLinks& links,
                                                            const UserCall& call);
@@ -223,6 +225,8 @@ class EngineImpl final : public Engine
   EndReason end_ = EndReason::kNotEnded;
   bool stop_agreed_ = false;
   CallRounds calls_;
+  std::vector<WorkerId> sharers_;  // who makes calls after that state, as the loop knows
+  std::optional<StateName> sharers_of_;
 
   // What calls from threads that the destructor has not yet ended go through.
   struct CallbackGate

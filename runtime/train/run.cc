@@ -175,6 +175,30 @@ std::optional<std::vector<std::string>> Run::all_gather(const std::string& mine)
   return std::move(*all);
 }
 
+bool Run::shares_changed() const
+{
+  return state_->shares_changed;
+}
+
+std::optional<double> Run::sum_of_shares(
+    const std::function<double(std::uint32_t rank, std::uint32_t size)>& share)
+{
+  do {
+    double sum = share(rank(), size());
+    if (all_reduce(sum)) return sum;
+  } while (shares_changed());
+  return std::nullopt;
+}
+
+std::optional<std::vector<std::string>> Run::gather_shares(
+    const std::function<std::string(std::uint32_t rank, std::uint32_t size)>& share)
+{
+  do {
+    if (auto all = all_gather(share(rank(), size()))) return all;
+  } while (shares_changed());
+  return std::nullopt;
+}
+
 bool Run::barrier()
 {
   return state_->collective(state_->engine->barrier());

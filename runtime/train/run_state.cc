@@ -215,9 +215,17 @@ void RunState::warn_of_nan()
                     : "Going on; RunOptions::on_nan = OnNan::kStop ends the job instead");
 }
 
-bool RunState::collective(const absl::Status& status) const
+bool RunState::collective(const absl::Status& status)
 {
+  shares_changed = absl::IsOutOfRange(status);
   if (status.ok()) return true;
+  if (shares_changed)
+  {
+    const engine::Sharers now = engine->call_sharers();
+    rank = now.rank;
+    members = now.count;
+    return false;
+  }
   if (absl::IsAborted(status)) return false;
   throw Error(annotate(status, where()));
 }

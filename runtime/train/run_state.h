@@ -37,7 +37,7 @@ struct RunState
   void backward(const at::Tensor& loss_sum, double weight);
   void veto();
   StepResult finish();
-  bool collective(const absl::Status& status) const;
+  bool collective(const absl::Status& status);
   [[noreturn]] void refuse(const std::string& what) const;
   std::string where() const;
   // Throws what a callback of the engine caught, else what the engine says.
@@ -54,6 +54,7 @@ struct RunState
   std::optional<engine::StepPlan> plan;
   Rank rank;
   std::uint32_t members = 0;
+  bool shares_changed = false;  // the last collective had no result for that
   Step step;
   MicroBatch micro;
   Samples samples;

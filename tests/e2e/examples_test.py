@@ -25,6 +25,24 @@ class ExamplesTest(JobCase):
         mean = re.findall(r"the mean of 0..99 is about (\S+)", output)
         self.assertAlmostEqual(float(mean[0]), 49.5, delta=1)
 
+    def accuracy(self, dying=None):
+        """Of one pass by three workers; `dying` is killed when it evaluates."""
+        fault = {"SPILLWAY_FAULT": f"collective.called@worker={dying}:kill"} if dying else None
+        with self.job([self.program("02_fashion_mnist"), "1"], fault) as job:
+            job.start_agent(["--standalone", "--nproc-per-node", "3"])
+            report = self.end(job)
+            self.assertEqual((report["steps_applied"], self.killed(job.output())), (250, 1 if dying else 0))
+            said = re.findall(r"test accuracy (\S+)", job.output())
+            self.assertEqual(len(said), 1)
+            return float(said[0])
+
+    def test_an_evaluation_is_whole_whoever_dies_in_it(self):
+        undisturbed = self.accuracy()
+        self.assertGreater(undisturbed, 0.8)
+        for worker in (1, 2, 3):
+            with self.subTest(worker):
+                self.assertAlmostEqual(self.accuracy(worker), undisturbed, delta=0.005)
+
     def test_survive_a_kill(self):
         report, output = self.run_example("03_survive_a_kill")
         self.assertEqual((report["steps_applied"], report["steps_aborted"], report["workers"]), (4000, 1, 4))

@@ -15,6 +15,7 @@ JOIN = ["join.registered", "join.copying", "join.copied"]
 ABORT = ["abort.received", "stopped.sent", "epoch.received"]
 BESIDE_A_JOIN = ["serve.state", "switch.before"]
 LEAVE = ["leave.requested"]
+EVALUATION = ["collective.called"]  # by who evaluates: examples_test.py
 COORDINATOR = ["coordinator.write", "coordinator.written", "coordinator.announced"]
 
 
@@ -102,7 +103,7 @@ class KillPointsTest(JobCase):
     def test_no_point_is_forgotten(self):
         source = (ROOT / "runtime/base/fault_point.cc").read_text()
         listed = re.findall(r'"([a-z]+\.?[a-z]*)"', source.split("kFaultPoints = {")[1].split("};")[0])
-        tried = STEP + JOIN + ABORT + BESIDE_A_JOIN + LEAVE + COORDINATOR
+        tried = STEP + JOIN + ABORT + BESIDE_A_JOIN + LEAVE + EVALUATION + COORDINATOR
         self.assertGreater(len(listed), 15)
         self.assertEqual(sorted(tried), sorted(listed))
         protocol = (ROOT / "runtime/coordinator/PROTOCOL.md").read_text()

@@ -33,6 +33,7 @@ struct FakeJob
   std::uint64_t abort_step = 0;       // aborted once, when the loop
   std::size_t abort_after_ready = 0;  // has handed in this many buckets
   absl::Status collective;
+  engine::Sharers sharers{Rank(0), 1};
 
   // What was seen.
   std::vector<std::string> calls;
@@ -64,6 +65,7 @@ class FakeEngine : public engine::Engine
   absl::Status all_reduce(comm::DType type, MutableByteSpan values) override;
   absl::StatusOr<std::vector<std::string>> all_gather(ByteSpan mine) override;
   absl::Status barrier() override { return job_.collective; }
+  engine::Sharers call_sharers() override { return job_.sharers; }
   void request_stop() override { stop_ = true; }
   void request_leave() override { leave_ = true; }
   std::unique_ptr<Busy> busy(std::string) override { return std::make_unique<Busy>(); }

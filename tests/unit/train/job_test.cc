@@ -112,8 +112,8 @@ class TrainJob : public ::testing::Test
         return;
       }
       if (step.finish() != StepResult::kAborted && step.is_last())
-        worker.gathered =
-            run.all_gather(std::to_string(worker.seen)).value_or(std::vector<std::string>());
+        worker.gathered = run.gather_shares([&](auto, auto) { return std::to_string(worker.seen); })
+                              .value_or(std::vector<std::string>());
     }
     for (const auto& parameter : net->parameters())
       worker.final_state.push_back(parameter.detach().clone());

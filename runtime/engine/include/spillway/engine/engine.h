@@ -134,6 +134,13 @@ enum class StepResult
   kSkipped,  // committed with a veto or an overflow: samples consumed, nothing applied
   kAborted,  // nothing happened; begin_step() yields the step again
 };
+// Among those who make the collectives after a step: which share is this member's, of how many.
+struct Sharers
+{
+  Rank rank;
+  std::uint32_t count = 0;
+};
+
 struct StepOutcome
 {
   StepResult result = StepResult::kAborted;
@@ -232,10 +239,14 @@ class Engine
   // User collectives, between finish_step() and begin_step() only, by every member that holds the
   // step, in the same order: keyed by (step, call index) and repeated over epoch changes until
   // they have one result. kAborted: the last step was aborted, or this member lost its state;
-  // call begin_step(). Sums run in rank order: the same bits for all.
+  // call begin_step(). kOutOfRange, at all members alike: others make the call than those whom
+  // call_sharers() has named, so that a share would be missing; compute it anew for those whom it
+  // names now, and call again. Sums run in rank order: the same bits for all.
   virtual absl::Status all_reduce(comm::DType type, MutableByteSpan values) = 0;
   virtual absl::StatusOr<std::vector<std::string>> all_gather(ByteSpan mine) = 0;
   virtual absl::Status barrier() = 0;
+  // At first the members of the step.
+  virtual Sharers call_sharers() = 0;
 
   // Asks for the end of the job; all members agree on the step with its control word.
   virtual void request_stop() = 0;

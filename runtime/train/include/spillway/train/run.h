@@ -152,11 +152,22 @@ class Run
   // By rank. none: as false above.
   std::optional<std::vector<std::string>> all_gather(const std::string& mine);
   [[nodiscard]] bool barrier();
+  // The last call had no result on any worker, since some came or went after rank() and size() were
+  // read: they have changed. Compute the share anew and make the call again; or use
+  // sum_of_shares().
+  bool shares_changed() const;
+  // The sum of what every worker computes as share `rank` of `size`, computed again when workers
+  // come or go meanwhile: never with a share missing. none: as false above.
+  std::optional<double> sum_of_shares(
+      const std::function<double(std::uint32_t rank, std::uint32_t size)>& share);
+  // Likewise, by rank.
+  std::optional<std::vector<std::string>> gather_shares(
+      const std::function<std::string(std::uint32_t rank, std::uint32_t size)>& share);
   // While the result lives nobody takes this worker for hung, up to options.busy_limit. For
   // whatever between two steps may let others, or one who joins, wait for 30 s.
   std::unique_ptr<engine::Engine::Busy> busy(std::string label);
 
-  std::uint32_t rank() const;  // of the current or last step
+  std::uint32_t rank() const;  // of the current or last step, or as a call found since
   std::uint32_t size() const;
   std::uint64_t steps_per_pass() const;
   engine::EngineStats stats() const;
