@@ -17,6 +17,7 @@ namespace {
 using coordinator::LinkId;
 
 constexpr std::chrono::seconds kCallbackBound{1};
+constexpr std::chrono::seconds kSayAwayEvery{60};
 
 // What `spillway run` ends with when the coordinator ends the job.
 int code_of(const coordinator::JobOver& over)
@@ -129,6 +130,14 @@ void CoordinatedJob::add_about(LinkId link, JobEvent event)
 void CoordinatedJob::on_connection(bool up, const absl::Status& why)
 {
   const std::string& job = parts_.hello.job;
+  {
+    const std::lock_guard lock(mutex_);
+    const bool away = !up && why.code() == absl::StatusCode::kUnavailable && patience_.clock;
+    if (!away)
+      away_since_ = kForever;
+    else if (away_since_ == kForever)
+      away_since_ = patience_.clock->now();
+  }
   if (up)
   {
     log_info("job ", job, ": node ", session_->node().value(),
@@ -181,11 +190,52 @@ void CoordinatedJob::step_aside_if_unwanted()
       "see `spillway explain`; if those agents are left over from an earlier run, end them");
 }
 
+void CoordinatedJob::watch_absence()
+{
+  MonotonicTime since;
+  {
+    const std::lock_guard lock(mutex_);
+    since = away_since_;
+  }
+  if (since == kForever)
+  {
+    said_away_at_ = kForever;
+    return;
+  }
+  const MonotonicTime now = patience_.clock->now();
+  const auto seconds = [](Duration span) {
+    return std::chrono::duration_cast<std::chrono::seconds>(span).count();
+  };
+  const Duration limit = patience_.lease + patience_.join_timeout;
+  const std::string how_long =
+      absl::StrCat("job ", parts_.hello.job, ": the coordinator at ", patience_.address,
+                   " has been away for ", seconds(now - since), " s");
+  if (now - since >= limit)
+  {
+    {
+      const std::lock_guard lock(mutex_);
+      away_since_ = kForever;
+    }
+    return add(JobOverHeard{false, to_int(ExitCode::kUnreachable), false,
+                            absl::StrCat(how_long,
+                                         ", which is longer than --lease and "
+                                         "--join-timeout together; it was called again "
+                                         "and again")});
+  }
+  if (now - since < patience_.lease) return;
+  if (said_away_at_ != kForever && now < deadline_after(said_away_at_, kSayAwayEvery)) return;
+  said_away_at_ = now;
+  log_warning(how_long,
+              "; --lease is over and workers hold their state and wait; this node ends in ",
+              seconds(since + limit - now), " s, if nobody starts it again with its --store");
+}
+
 // A worker that was refused, or has only just registered, may be gone before its callback ran: its
 // end must not overtake what was heard of it.
 std::vector<JobEvent> CoordinatedJob::take()
 {
   step_aside_if_unwanted();
+  if (patience_.clock != nullptr) watch_absence();
   session_->wait_for_callbacks(kCallbackBound);
   const std::lock_guard lock(mutex_);
   return std::exchange(events_, {});

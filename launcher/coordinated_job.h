@@ -42,6 +42,17 @@ class CoordinatedJob final : public JobControl
   // is one like any other. Of the agent's thread.
   void step_aside_if_unwanted();
 
+  // Ends the job here when the coordinator has been away for longer than `lease` and
+  // `join_timeout` together: nobody holds machines for ever. Says before how it stands.
+  struct Patience
+  {
+    const Clock* clock = nullptr;
+    std::string address;
+    Duration lease{};
+    Duration join_timeout{};
+  };
+  void limit_absence(const Patience& patience) { patience_ = patience; }
+
   std::vector<JobEvent> take() override;
   std::string agent_socket() const override { return parts_.folder.socket("agent"); }
   void report_exited(pid_t pid, const ExitReason& reason, const std::string& last_words) override;
@@ -62,12 +73,17 @@ class CoordinatedJob final : public JobControl
   // What the worker that the agent knows as `child` said that its pid is; 0 if it never registered.
   std::int64_t said_by(pid_t child);
   void on_job_over(const coordinator::JobOver& over);
+  void watch_absence();
 
   CoordinatedParts parts_;
   Supervisor& supervisor_;
   bool was_up_ = false;  // of the session's thread
 
+  Patience patience_;
+  MonotonicTime said_away_at_ = kForever;  // of the agent's thread
+
   std::mutex mutex_;
+  MonotonicTime away_since_ = kForever;
   std::vector<JobEvent> events_;
   // Of the workers that registered: as they said, and as the agent started them.
   struct Pids

@@ -183,6 +183,7 @@ absl::StatusOr<JoinedJob> join_job(const RunOptions& options, int workers, Super
         joined.stopped_by = signal->number;
     return joined.stopped_by != 0;
   };
+  job->limit_absence({&clock, client.address, options.lease, options.join_timeout});
   const absl::Status connected = job->connect(client, clock);
   if (joined.stopped_by != 0) return joined;
   if (!connected.ok() && options.rendezvous == RendezvousKind::kCoordinator)

@@ -162,7 +162,7 @@ void elastic_exit(SlotPolicyState& state, const WorkerExit& exit, Actions& out)
     return finish_if_done(state, out);
   }
   state.failed_code = exit.reason.code();
-  if (state.job_done) state.late_code = exit.reason.code();
+  if (state.job_done && !exit.forced) state.late_code = exit.reason.code();
   state.forced_stop = state.forced_stop || (exit.forced && state.stop_signal);
   if (!exit.applied_a_step) ++slot.early_deaths;
   const bool gives_up = exit.refused || slot.early_deaths > restart_limit(state);

@@ -167,6 +167,7 @@ class EngineImpl final : public Engine
   absl::Status contribute_silently();
   absl::Status finish_silent_step();
 
+  bool done_without_coordinator();
   // engine_collectives.cc
   std::uint64_t sharers();
   absl::StatusOr<std::vector<std::string>> collective(const UserCall& call);

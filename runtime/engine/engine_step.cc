@@ -55,6 +55,15 @@ absl::StatusOr<std::optional<StepPlan>> EngineImpl::begin_step()
     if (!item)
     {
       SPILLWAY_RETURN_IF_ERROR(over());
+      bool done = false;
+      driver_.locked([&] { done = done_without_coordinator(); });
+      if (done)
+      {
+        log_warning("job ", options_.job_id, " is done, and nobody is there to say so: worker ",
+                    self_.value(), " ends, since its lease has run out");
+        end_ = stop_agreed_ ? EndReason::kStopped : EndReason::kLastStep;
+        return std::nullopt;
+      }
       ask();
       continue;
     }
@@ -65,6 +74,14 @@ absl::StatusOr<std::optional<StepPlan>> EngineImpl::begin_step()
     driver_.locked([this] { in_begin_ = false; });
     return std::exchange(plan_, std::nullopt);
   }
+}
+
+// Under the driver's lock. The control-only step is complete, so every member has the last state
+// and nobody needs this one, but it is not released either: the coordinator has gone.
+bool EngineImpl::done_without_coordinator()
+{
+  const MemberCore& core = driver_.core();
+  return core.status().done && core.holds_for_lease(clock_.now());
 }
 
 absl::Status EngineImpl::over()
@@ -78,7 +95,8 @@ absl::Status EngineImpl::over()
 Driver::Decision EngineImpl::decide_in_begin(const UserItem* front)
 {
   if (!link_over_.ok() || ask_again_) return Driver::Decision::kStop;
-  if (front == nullptr) return Driver::Decision::kWait;
+  if (front == nullptr)
+    return done_without_coordinator() ? Driver::Decision::kStop : Driver::Decision::kWait;
   if (const auto* begin = std::get_if<BeginStep>(&front->action))
   {
     step_aborted_.store(false, std::memory_order_relaxed);

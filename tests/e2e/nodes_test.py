@@ -109,6 +109,22 @@ class NodesTest(JobCase):
             self.assertEqual(len([m for m in json.loads(shown.stdout)["members"] if m["in_epoch"]]), 3)
             self.stop(job)
 
+    def test_nobody_waits_for_ever_for_a_coordinator_that_died_with_its_agent(self):
+        with self.toy_job() as job:
+            flags = ["--nnodes", "1:2", "--rdzv-id", "carried", "--rdzv-endpoint", f"127.0.0.1:{self.port()}", "--lease", "2",
+                     "--join-timeout", "4", "--shutdown-timeout", "1", "--nproc-per-node"]
+            job.start_agent([*flags, "1"])
+            job.wait_steady(1)
+            job.start_agent([*flags, "1"])
+            job.wait_steady(2)
+            killed_ns = boot_ns()
+            job.agents[0].kill()
+            job.wait_end(30, [-signal.SIGKILL, 69])
+            self.assertGreater(boot_ns() - killed_ns, 6e9)
+            said = job.output(job.agents[1])
+            self.assertRegex(said, r"coordinator at 127\.0\.0\.1:\d+ has been away for \d+ s; --lease is over and workers hold")
+            self.assertRegex(said, r"is over: .* longer than --lease and --join-timeout together")
+
 
 if __name__ == "__main__":
     main()

@@ -283,6 +283,17 @@ TEST(ElasticPolicy, AFailureAfterTheLastStepIsTheJobsCode)
   EXPECT_EQ(job.ends(1, exited(4)), "finish 4");
 }
 
+TEST(ElasticPolicy, AnEvictionAtTheEndIsSurvived)
+{
+  Elastic job(2);
+  job.state.anybody_registered = true;
+  slot_policy(job.state, JobDone());
+  WorkerExit evicted{0, killed(SIGKILL), true, true};
+  evicted.forced = true;
+  EXPECT_EQ(words(slot_policy(job.state, evicted)), "");
+  EXPECT_EQ(job.ends(1, exited(0)), "finish 0");
+}
+
 TEST(ElasticPolicy, ASlotThatWasGivenUpIsNotWhatTheJobEndedWith)
 {
   Elastic job(2, 0);

@@ -172,6 +172,36 @@ TEST(Change, MembersHoldWhenTheLeaseRunsOutAndGoOn)
   EXPECT_EQ(a.stats().epochs, 1u);  // nothing was formed anew
 }
 
+TEST(Change, WhoIsDoneDoesNotWaitForACoordinatorThatIsGone)
+{
+  TestJob job({.workers_min = 2, .workers_max = 2, .lease = std::chrono::milliseconds(1500)});
+  TestWorker::Hooks ends;
+  std::atomic<bool> reached{false}, gone{false};
+  ends.on_begin = [&](engine::Engine&, const engine::StepPlan& plan) {
+    if (plan.name.step != StepId(40)) return true;
+    reached = true;
+    reached.notify_all();
+    gone.wait(false);
+    return true;
+  };
+  std::thread leaves([&] {
+    reached.wait(false);
+    job.stop_coordinator();
+    gone = true;
+    gone.notify_all();
+  });
+  TestWorker& a = job.start_worker(ends);
+  TestWorker& b = job.start_worker();
+  leaves.join();
+  job.join();
+  for (TestWorker* worker : {&a, &b})
+  {
+    EXPECT_TRUE(worker->status().ok()) << worker->status();
+    EXPECT_EQ(worker->end(), engine::EndReason::kLastStep);
+    job.expect_trained(*worker, StepId(40));
+  }
+}
+
 TEST(Change, AMemberWithAnEmptySliceStillTakesPart)
 {
   TestJob job({.workers_min = 3, .workers_max = 3, .global_batch = 2, .last_step = StepId(20)});
