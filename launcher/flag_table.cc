@@ -61,7 +61,9 @@ constexpr FlagSpec kFlags[] = {
     {"join-timeout", 0, kV, kO, true,
      "seconds below the minimum size, or without others, before the job ends (600)"},
     {"min-workers", 0, kV, kO, true, "workers below which members hold (default: MIN of --nnodes)"},
-    {"lease", 0, kV, kO, true, "seconds that members train on without a coordinator (600)"},
+    {"lease", 0, kV, kO, true,
+     "seconds that members train on without a coordinator (600); then they hold, for "
+     "--join-timeout"},
     {"store", 0, kV, kO, true, "file in which a coordinator started here keeps the job"},
     {"insecure", 0, kS, kO, true,
      "let a coordinator started here listen beyond loopback, unencrypted"},
