@@ -186,7 +186,9 @@ absl::StatusOr<JoinedJob> join_job(const RunOptions& options, int workers, Super
   job->limit_absence({&clock, client.address, options.lease, options.join_timeout});
   const absl::Status connected = job->connect(client, clock);
   if (joined.stopped_by != 0) return joined;
-  if (!connected.ok() && options.rendezvous == RendezvousKind::kCoordinator)
+  // Whoever refuses this node is there.
+  const bool unheard = absl::IsUnavailable(connected) || absl::IsDeadlineExceeded(connected);
+  if (unheard && options.rendezvous == RendezvousKind::kCoordinator)
     if (const auto mark = awaited_coordinator(options); mark && is_this_host(options.endpoint_host))
       return absl::Status(connected.code(),
                           absl::StrCat(connected.message(), "; ", in_words(*mark)));

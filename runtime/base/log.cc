@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "spillway/base/log.h"
 
-#include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
+#include <cstdlib>
 #include <memory>
 #include <mutex>
 
+#include "console_sink.h"
 #include "spillway/base/environment.h"
 
 namespace spillway {
@@ -28,29 +29,36 @@ spdlog::level::level_enum to_spdlog(LogLevel level)
   return spdlog::level::info;
 }
 
-spdlog::level::level_enum level_from_environment()
-{
-  const std::string wanted = environment("SPILLWAY_LOG").value_or("info");
-  return spdlog::level::from_str(wanted == "warning" ? "warn" : wanted);
-}
+constexpr int kFinishBoundMs = 500;
 
 struct Logger
 {
-  Logger() : sink(std::make_shared<spdlog::sinks::stderr_sink_mt>()), log("spillway", sink)
+  Logger() : sink(std::make_shared<ConsoleSink>()), log("spillway", sink)
   {
     log.set_pattern("%Y-%m-%d %H:%M:%S.%e %L %v");
-    log.set_level(level_from_environment());
-    log.flush_on(spdlog::level::debug);
+    const std::string wanted = environment("SPILLWAY_LOG").value_or("info");
+    const auto level = spdlog::level::from_str(wanted == "warning" ? "warn" : wanted);
+    const bool known = level != spdlog::level::off || wanted == "off";
+    log.set_level(known ? level : spdlog::level::info);
+    if (!known)
+      log.warn("SPILLWAY_LOG={}: no such level; debug, info, warning, error or off", wanted);
   }
-  std::shared_ptr<spdlog::sinks::stderr_sink_mt> sink;
+  std::shared_ptr<ConsoleSink> sink;
   spdlog::logger log;
   std::mutex mutex;
   std::string context;
 };
 
+Logger& logger();
+
 Logger& logger()
 {
-  static Logger* const instance = new Logger;  // never destroyed: threads may log during exit
+  // Never destroyed: threads may log during exit.
+  static Logger* const instance = [] {
+    auto* const made = new Logger;
+    std::atexit([] { logger().sink->finish(kFinishBoundMs); });
+    return made;
+  }();
   return *instance;
 }
 

@@ -98,6 +98,23 @@ class PlainTest(JobCase):
             job.wait_end()
             self.assertRegex(job.output(), r"ALARM: log .*stdout.log cannot be written")
 
+    def test_a_console_that_nobody_reads_holds_up_nothing(self):
+        reader, writer = os.pipe()
+        flags = ["run", "--standalone", "--nproc-per-node", "2", "--max-restarts", "100000", "--shutdown-timeout", "1"]
+        with self.job() as job:
+            # Workers that keep ending, so that the agent has much to say.
+            process = subprocess.Popen([self.program("spillway"), *flags, *shell(f"echo x >> {job.folder}/starts; exit 1")],
+                                       stdout=writer, stderr=writer, stdin=subprocess.DEVNULL)
+            try:
+                starts = job.folder / "starts"
+                until(lambda: starts.exists() and starts.stat().st_size > 2 * 2000, "restarts beyond what a pipe takes", 60)
+                process.send_signal(signal.SIGTERM)
+                self.assertEqual(process.wait(20), 128 + signal.SIGTERM)
+            finally:
+                process.kill()
+                os.close(reader)
+                os.close(writer)
+
     def test_sigterm_to_the_agent_ends_the_workers_and_their_children(self):
         with self.job(shell("sleep 1000 & sleep 1000")) as job:
             job.start_agent(["--standalone", "--nproc-per-node", "2"])

@@ -24,7 +24,8 @@ void set_log_context(absl::string_view context);
 void set_log_level(LogLevel level);
 bool log_enabled(LogLevel level);
 
-// One line to standard error. Safe from any thread; must not be called in a signal handler.
+// One line to standard error, without waiting for its reader: lines that nobody takes are counted.
+// Safe from any thread; must not be called in a signal handler.
 void log_line(LogLevel level, absl::string_view message);
 
 template <typename... Parts>
