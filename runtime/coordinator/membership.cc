@@ -127,6 +127,11 @@ void MembershipCore::Impl::on(const EndRequested& event)
   if (record_.ended == EndReason::kRunning) end(EndReason::kStopped, event.reason);
 }
 
+void MembershipCore::Impl::on(const AllNodesLeave&)
+{
+  all_nodes_leave_ = true;
+}
+
 void MembershipCore::Impl::on(const Tick&)
 {
   watch_quiet_workers();
@@ -178,6 +183,10 @@ MembershipExplanation MembershipCore::explain(MonotonicTime now) const
 const JobRecord& MembershipCore::record() const
 {
   return impl_->record();
+}
+std::vector<WorkerId> MembershipCore::leaving_altogether() const
+{
+  return impl_->leaving_altogether();
 }
 
 std::vector<const char*> membership_branch_names()

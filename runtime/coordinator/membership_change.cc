@@ -52,9 +52,16 @@ void MembershipCore::Impl::advance()
 // The last holder would stay until somebody comes to take its state over.
 bool MembershipCore::Impl::try_end_with_all_leaving()
 {
-  if (config_.others_may_come || leavers_.empty() || available_count_ > 0) return false;
+  const bool nobody_comes = std::exchange(all_nodes_leave_, false) || !config_.others_may_come;
+  if (!nobody_comes || leaving_altogether().empty()) return false;
   end(EndReason::kReleased, "everybody was asked to leave, and nobody else may come");
   return true;
+}
+
+std::vector<WorkerId> MembershipCore::Impl::leaving_altogether() const
+{
+  if (available_count_ > 0) return {};
+  return {leavers_.begin(), leavers_.end()};
 }
 
 // P15: the lowest worker id holds the base of the first epoch.

@@ -34,6 +34,7 @@ class MembershipCore::Impl
   MonotonicTime next_deadline() const;
   MembershipExplanation explain(MonotonicTime now) const;
   const JobRecord& record() const { return record_; }
+  std::vector<WorkerId> leaving_altogether() const;
 
  private:
   // What a walk over all workers looks at comes first and lies close together, for that walk waits
@@ -126,6 +127,7 @@ class MembershipCore::Impl
   void on(const PlanRequested& event);
   void on(const AdoptRequested& event);
   void on(const EndRequested& event);
+  void on(const AllNodesLeave& event);
   void on(const Tick& event);
   void persist();
   void decide(const char* rule, std::string text);
@@ -249,8 +251,9 @@ class MembershipCore::Impl
   std::size_t first_words_ = 0;      // members of the newest number that saw its first word
   std::set<WorkerId> alarms_;        // call for an abort
   std::set<WorkerId> joiners_;
-  std::set<WorkerId> leavers_;  // members that want to leave
-  std::set<WorkerId> parting_;  // left, not yet released
+  std::set<WorkerId> leavers_;    // members that want to leave
+  bool all_nodes_leave_ = false;  // said with the event under way
+  std::set<WorkerId> parting_;    // left, not yet released
   std::set<WorkerId> finished_;
   std::set<WorkerId> silent_;
 

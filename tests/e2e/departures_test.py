@@ -52,6 +52,17 @@ class DeparturesTest(JobCase):
             self.assertEqual(job.log.aborted(asked_ns), [])
             self.assertEqual(self.stop(job)["steps_aborted"], 0)
 
+    def test_everybody_on_all_nodes_though_others_might_come(self):
+        for nodes, number in (([2, 1], signal.SIGTERM), ([2], signal.SIGINT)):
+            with self.subTest(nodes), self.several_nodes(nodes) as job:
+                job.wait_steady(sum(nodes))
+                asked_ns = boot_ns()
+                for agent in job.agents:
+                    agent.send_signal(number)
+                job.wait_end(15, [0] * len(nodes))  # before workers would be killed
+                self.assertLess(boot_ns() - asked_ns, 10e9)
+                self.assertEqual(job.log.aborted(asked_ns), [])
+
     def test_everybody(self):
         with self.standalone(3) as job:
             job.wait_steady(3)

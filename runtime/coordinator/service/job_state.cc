@@ -91,6 +91,7 @@ void JobState::on_message(StreamId stream, NodeMessage message, MonotonicTime no
     if (const auto* farewell = std::get_if<NodeFarewell>(&message)) leave(*farewell, node);
   }
   admit_newcomers();
+  watch_departure();
   advance_rounds();
 }
 
@@ -207,6 +208,7 @@ void JobState::on_disconnect(StreamId stream, MonotonicTime now)
   log_info("job ", job_, ": the stream of node ", at->second.value(), " is closed");
   part_from_node(at->second, "its agent's stream is closed", false);
   admit_newcomers();
+  watch_departure();
   advance_rounds();
 }
 
@@ -262,6 +264,7 @@ void JobState::on_time(MonotonicTime now)
   watch_nodes();
   admit_newcomers();
   if (core_ && now_ >= core_->next_deadline()) step(Tick{});
+  watch_departure();
   advance_rounds();
 }
 
@@ -305,7 +308,7 @@ void JobState::forget_lost_nodes()
 
 MonotonicTime JobState::next_deadline() const
 {
-  MonotonicTime next = rounds_due_;
+  MonotonicTime next = std::min(rounds_due_, departs_at_);
   if (core_) next = std::min(next, core_->next_deadline());
   for (const auto& [id, node] : nodes_)
     if (!node.silent) next = std::min(next, node.judged_at);
@@ -363,6 +366,7 @@ absl::Status JobState::abandon_node(NodeId id, const std::string& reason, Monoto
   nodes_.erase(id);
   file_.nodes.erase(id);
   unstored_ = true;
+  watch_departure();
   advance_rounds();
   return absl::OkStatus();
 }

@@ -68,7 +68,8 @@ class JobState
     MonotonicTime last_heard;
     MonotonicTime judged_at;  // silent, unless it is heard before
     bool silent = false;
-    bool dismissed = false;  // told that the program has ended without it
+    bool dismissed = false;   // told that the program has ended without it
+    std::set<WorkerId> left{};  // released by plan: their places stay empty
     std::map<LinkId, Link> links;
   };
   // Where a worker is reached, and how it goes on.
@@ -130,6 +131,8 @@ class JobState
   // job_rounds.cc
   void on(NodeId node, const RestartWanted& wanted);
   void advance_rounds();
+  void watch_departure();
+  bool every_node_leaves() const;
   void meet();
   void take_in_late_nodes();
   void begin_round(const std::vector<NodeId>& nodes);
@@ -167,6 +170,7 @@ class JobState
   MonotonicTime round_began_;
   bool round_ended_well_ = false;  // on some node, for a program with a rendezvous of its own
   MonotonicTime rounds_due_ = kForever;
+  MonotonicTime departs_at_ = kForever;  // every node leaves since a little before
 };
 
 }  // namespace spillway::coordinator

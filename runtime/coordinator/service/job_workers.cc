@@ -7,6 +7,11 @@
 #include "spillway/base/log.h"
 
 namespace spillway::coordinator {
+namespace {
+
+constexpr std::chrono::seconds kDepartureGrace{2};
+
+}  // namespace
 
 bool JobState::has_workers() const
 {
@@ -184,10 +189,14 @@ void JobState::carry_out(const Send& action)
 {
   // The job goes on, so no earlier death has ended it.
   if (std::holds_alternative<EpochAnnouncement>(action.message)) file_.exit = {};
+  const bool release = std::holds_alternative<Release>(action.message);
   std::map<NodeId, std::vector<LinkId>> links;
   for (WorkerId worker : action.to)
     if (const auto at = places_.find(worker); at != places_.end())
+    {
       links[at->second.node].push_back(at->second.link);
+      if (release) nodes_.at(at->second.node).left.insert(worker);
+    }
   for (auto& [node, to] : links) say(node, ToWorkers{std::move(to), action.message});
 }
 
@@ -275,6 +284,36 @@ absl::Status JobState::abandon_worker(WorkerId worker, const std::string& reason
   if (places_.contains(worker)) carry_out(Evict{worker, why});
   exited(worker, why);
   return absl::OkStatus();
+}
+
+// All workers of each node that is here, and of each that may come back, want to leave: a signal to
+// every agent, say. A node with a place that is empty may yet fill it.
+bool JobState::every_node_leaves() const
+{
+  std::map<NodeId, std::uint32_t> leaving;
+  for (const WorkerId worker : core_->leaving_altogether())
+    if (const auto at = places_.find(worker); at != places_.end()) ++leaving[at->second.node];
+  if (leaving.empty()) return false;
+  return std::all_of(nodes_.begin(), nodes_.end(), [&](const auto& entry) {
+    const auto at = leaving.find(entry.first);
+    const std::size_t count = at == leaving.end() ? 0 : at->second;
+    return entry.second.silent || count + entry.second.left.size() >= kept(entry.first).slots;
+  });
+}
+
+// P15 keeps the last holder for who may come. Where everybody is told to go it is kept for no
+// longer than agents that are told one after another need.
+void JobState::watch_departure()
+{
+  if (!core_ || over() || !every_node_leaves())
+  {
+    departs_at_ = kForever;
+    return;
+  }
+  if (departs_at_ == kForever) departs_at_ = deadline_after(now_, kDepartureGrace);
+  if (now_ < departs_at_) return;
+  departs_at_ = deadline_after(now_, kDepartureGrace);  // again, if an abort is open
+  step(AllNodesLeave{});
 }
 
 }  // namespace spillway::coordinator

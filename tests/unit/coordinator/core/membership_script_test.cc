@@ -207,6 +207,7 @@ class Interpreter
   {
     const std::string& c = line.command;
     if (c == "plan") return PlanRequested{line.words.at(0), line.words.size() > 1};
+    if (c == "all_nodes_leave") return AllNodesLeave{};
     if (c == "end") return EndRequested{line.words.at(0)};
     if (c == "adopt") return AdoptRequested{Lineage(line.number(0))};
     if (c == "tick") return Tick{};

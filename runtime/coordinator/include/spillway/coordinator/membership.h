@@ -95,13 +95,18 @@ struct EndRequested
 {
   std::string reason;
 };
+// Every node of the job is told to go, for a while now: nobody will take a state over.
+struct AllNodesLeave
+{
+};
 // Time passed; due when now >= next_deadline().
 struct Tick
 {
 };
-using MembershipEvent = std::variant<WorkerGreeted, StatusReported, WorkerDisconnected,
-                                     WorkerSilent, WorkerExited, ProgressReported, ProbeReported,
-                                     PlanRequested, AdoptRequested, EndRequested, Tick>;
+using MembershipEvent =
+    std::variant<WorkerGreeted, StatusReported, WorkerDisconnected, WorkerSilent, WorkerExited,
+                 ProgressReported, ProbeReported, PlanRequested, AdoptRequested, EndRequested,
+                 AllNodesLeave, Tick>;
 
 // -------------------------------------------------------------------- actions
 
@@ -198,6 +203,8 @@ class MembershipCore
 
   MembershipExplanation explain(MonotonicTime now) const;
   const JobRecord& record() const;
+  // Who wants to leave, if all members that are heard do; else nobody.
+  std::vector<WorkerId> leaving_altogether() const;
 
  private:
   class Impl;
