@@ -68,7 +68,7 @@ class JobState
     MonotonicTime last_heard;
     MonotonicTime judged_at;  // silent, unless it is heard before
     bool silent = false;
-    bool dismissed = false;   // told that the program has ended without it
+    bool dismissed = false;     // told that the program has ended without it
     std::set<WorkerId> left{};  // released by plan: their places stay empty
     std::map<LinkId, Link> links;
   };
