@@ -129,6 +129,12 @@ NodeId JobState::node_for(const NodeHello& hello)
   return id;
 }
 
+bool JobState::is_known(const NodeHello& hello) const
+{
+  return std::any_of(file_.nodes.begin(), file_.nodes.end(),
+                     [&](const auto& entry) { return entry.second.session == hello.session; });
+}
+
 bool JobState::is_of_unknown_life(const NodeHello& hello) const
 {
   const bool born = has_workers() || (core_ && core_->record().newest);
@@ -150,6 +156,14 @@ void JobState::on_hello(StreamId stream, const NodeHello& hello)
   if (aside_.ok() && options_.on_unknown_life && is_of_unknown_life(hello)) step_aside(hello);
   if (!aside_.ok()) return close_stream(stream, aside_);
   if (absl::Status status = check_node(hello); !status.ok()) return refuse_stream(stream, status);
+  if (over() && !is_known(hello))
+    return refuse_stream(
+        stream,
+        absl::FailedPreconditionError(absl::StrCat(
+            "job ", job_, " has ended here (", end_reason_name(core_->record().ended),
+            core_->record().end_detail.empty() ? "" : ": ", core_->record().end_detail,
+            "), before the agent on ", hello.host,
+            " came: for another run choose another --rdzv-id, or a coordinator with a new store")));
   if (!file_.options)
   {
     file_.options = hello.options;

@@ -89,6 +89,7 @@ class JobState
   // job_state.cc
   void on_hello(StreamId stream, const NodeHello& hello);
   absl::Status check_node(const NodeHello& hello) const;
+  bool is_known(const NodeHello& hello) const;
   bool is_of_unknown_life(const NodeHello& hello) const;
   void step_aside(const NodeHello& hello);
   NodeId node_for(const NodeHello& hello);

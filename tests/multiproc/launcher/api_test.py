@@ -177,6 +177,16 @@ class ApiTest(ApiCase):
     def test_another_model_is_refused_with_the_first_difference(self):
         self.refused(r"weight float32 \[2,3\]", "--model", "bias")
 
+    def test_a_second_run_under_the_name_of_one_that_has_ended(self):
+        with self.nodes([1]) as job:
+            self.wait_members(job, 1)
+            job.stop_file.touch()
+            job.until(lambda: job.agents[0].poll() is not None, "the end of the first run", 30)
+            self.assertEqual(job.agents[0].returncode, 0)
+            self.add(job, 1)
+            job.wait_end(20, [0, 76])
+            self.assertRegex(job.output(job.agents[1]), r"job job has ended here \(finished.*another --rdzv-id")
+
     def test_another_version_is_refused(self):
         self.refused(r"runs Spillway 99\.0 \(protocol \d+\), the coordinator runs .*install one version", "--another-version")
 

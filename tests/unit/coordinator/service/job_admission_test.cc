@@ -313,13 +313,20 @@ TEST_F(JobAdmissionTest, AnAgentThatGivesUpEndsTheJobForAllWithItsExit)
   EXPECT_EQ(over->exit.exit_code, 3);
   EXPECT_EQ(over->exit.last_words, "boom");
   EXPECT_THAT(over->detail, HasSubstr("no restarts left"));
-  // It is remembered over a restart, and who comes late hears it too.
+  // It is remembered over a restart, and a node of the job hears it again.
   open();
-  RecordingAgent late(*runner_);
-  ASSERT_TRUE(late.enter(agent_hello(13, 2)));
-  const auto again = late.wait_for<JobOver>();
+  RecordingAgent back(*runner_);
+  ASSERT_TRUE(back.enter(agent_hello(12, 2)));
+  const auto again = back.wait_for<JobOver>();
   ASSERT_TRUE(again);
   EXPECT_EQ(again->exit.exit_code, 3);
+  // Who comes only now has had no part in it, and must not take its end for the end of its own run.
+  RecordingAgent late(*runner_);
+  late.say(agent_hello(13, 2));
+  const auto refusal = late.wait_for<Refusal>();
+  ASSERT_TRUE(refusal);
+  EXPECT_THAT(std::string(refusal->status.message()),
+              AllOf(HasSubstr("no restarts left"), HasSubstr("another --rdzv-id")));
 }
 
 }  // namespace
