@@ -206,6 +206,7 @@ class MembershipCore::Impl
   std::uint64_t first_cut_hash(const NumberRecord& content) const;
 
   // membership_adopt.cc
+  bool is_from_later(const Hello& hello);
   bool fence(const WorkerGreeted& event);
   bool try_adopt();
   std::pair<Number, MemberListPtr> newest_reported() const;

@@ -87,6 +87,39 @@ class CoordinatorTest(JobCase):
             self.stop(job)
             self.measured(alarm=alarm.strip())
 
+    def test_an_older_copy_of_the_store_is_not_served(self):
+        with self.several_nodes([2, 1], flags=["--max-restarts", "20"]) as job:
+            job.wait_steady(3)
+            files = {suffix: job.coordinator.store.with_name(job.coordinator.store.name + suffix) for suffix in ("", "-wal", "-shm")}
+            copy = {suffix: path.read_bytes() for suffix, path in files.items() if path.exists()}
+            for _ in range(3):
+                before = job.log.number()
+                send(job.workers()[-1], signal.SIGKILL)
+                job.until(lambda b=before: job.log.number() > b + 1, "a new number, and the replacement's", 30)
+                job.wait_steady(3)
+            job.coordinator.kill()
+            for suffix, path in files.items():
+                path.unlink(missing_ok=True)
+                if suffix in copy:
+                    path.write_bytes(copy[suffix])
+            workers, killed = sorted(job.workers() + job.workers(1)), self.killed_workers(job)
+            process = job.coordinator.start()
+            self.assert_said(job, r"ALARM: job test: the record in this coordinator's store is older than the job", process)
+            back_ns = boot_ns()
+            job.wait_applied_after(back_ns, "a step without a coordinator")
+            self.pause(job, 2)
+            self.assertEqual(sorted(job.workers() + job.workers(1)), workers)
+            # As it says: with a new store all members agree, and it goes on.
+            job.coordinator.kill()
+            job.coordinator.store = job.folder / "new.db"
+            self.assert_said(job, r"adopted lineage \d+ at number \d+: all its members agree", job.coordinator.start())
+            job.wait_steady(3)
+            self.assertEqual(self.killed_workers(job), killed)
+            send(job.workers()[-1], signal.SIGKILL)
+            job.until(lambda: self.killed_workers(job) == killed + 1, "the kill")
+            job.wait_steady(3)
+            self.stop(job)
+
     def explain(self, job):
         done = subprocess.run([self.program("spillway"), "explain", "--endpoint", job.coordinator.endpoint], capture_output=True,
                               text=True, timeout=20, check=False)

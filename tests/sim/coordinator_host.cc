@@ -146,6 +146,12 @@ bool CoordinatorHost::act(int instance, const MembershipAction& action)
     world_.trace("refused: ", refuse->status.message());
     world_.control().send_down(refuse->token, Refused{});
   }
+  if (const auto* old = std::get_if<RecordIsOld>(&action))
+  {
+    // A deposed one meets workers that have gone on without it; the one that leads never does.
+    if (self.leads) world_.rule_broken(absl::StrCat("the record is old: ", old->why));
+    die(instance);
+  }
   if (const auto* decision = std::get_if<Decision>(&action))
     world_.trace("  coordinator: ", decision->rule, ": ", decision->text);
   if (const auto* eviction = std::get_if<Evict>(&action))

@@ -64,7 +64,7 @@ std::optional<Outgoing> JobState::on_heartbeat(StreamId stream, const Heartbeat&
                                                MonotonicTime now)
 {
   const auto at = streams_.find(stream);
-  if (at == streams_.end()) return std::nullopt;
+  if (at == streams_.end() || !aside_.ok()) return std::nullopt;
   now_ = std::max(now_, now);
   heard(nodes_.at(at->second));
   return Outgoing{stream, NodeOrder(HeartbeatAck{beat.sequence})};
@@ -73,6 +73,7 @@ std::optional<Outgoing> JobState::on_heartbeat(StreamId stream, const Heartbeat&
 void JobState::on_message(StreamId stream, NodeMessage message, MonotonicTime now)
 {
   now_ = std::max(now_, now);
+  if (!aside_.ok()) return close_stream(stream, aside_);
   const auto at = streams_.find(stream);
   if (const auto* hello = std::get_if<NodeHello>(&message))
   {
@@ -275,6 +276,7 @@ std::vector<WorkerId> JobState::workers_of(NodeId node) const
 void JobState::on_time(MonotonicTime now)
 {
   now_ = std::max(now_, now);
+  if (!aside_.ok()) return;
   watch_nodes();
   admit_newcomers();
   if (core_ && now_ >= core_->next_deadline()) step(Tick{});
@@ -322,6 +324,7 @@ void JobState::forget_lost_nodes()
 
 MonotonicTime JobState::next_deadline() const
 {
+  if (!aside_.ok()) return kForever;
   MonotonicTime next = std::min(rounds_due_, departs_at_);
   if (core_) next = std::min(next, core_->next_deadline());
   for (const auto& [id, node] : nodes_)

@@ -124,6 +124,7 @@ class JobState
   void carry_out(const Send& action);
   void carry_out(const Accept& action);
   void carry_out(const Refuse& action);
+  void carry_out(const RecordIsOld& action);
   void carry_out(const Evict& action);
   void carry_out(const Decision& action);
   void carry_out(const JobEnded& action);

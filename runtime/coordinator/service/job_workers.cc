@@ -175,6 +175,7 @@ void JobState::tell_worker(NodeId node, LinkId link, WorkerOrder order)
 
 void JobState::step(const MembershipEvent& event)
 {
+  if (!aside_.ok()) return;
   for (const MembershipAction& action : core_->step(event, now_))
     std::visit([this](const auto& a) { carry_out(a); }, action);
   for (const MembershipEvent& next : std::exchange(follow_ups_, {})) step(next);
@@ -234,6 +235,19 @@ void JobState::carry_out(const Refuse& action)
   greetings_.erase(at);
   nodes_.at(greeting.node).links.erase(greeting.link);
   tell_worker(greeting.node, greeting.link, Refusal{action.status});
+}
+
+// Its workers train on, within their lease, and wait for the real record or for an adoption.
+void JobState::carry_out(const RecordIsOld& action)
+{
+  if (!aside_.ok()) return;
+  aside_ = absl::UnavailableError(absl::StrCat(
+      "job ", job_, ": the record in this coordinator's store is older than the job (", action.why,
+      "), so nothing is served from it: put the newest copy of the store, with its -wal, in its ",
+      "place; if there is none, start the coordinator with a new store and see `spillway adopt`"));
+  log_error("ALARM: ", aside_.message());
+  for (const auto& [id, node] : nodes_)
+    if (node.stream) close_stream(node.stream, aside_);
 }
 
 void JobState::carry_out(const Evict& action)

@@ -107,6 +107,10 @@ struct ActionText
   {
     return absl::StrCat("evict ", a.worker.value(), ": ", a.reason);
   }
+  std::string operator()(const RecordIsOld& a) const
+  {
+    return absl::StrCat("the record is old: ", a.why);
+  }
   std::string operator()(const Decision& a) const { return absl::StrCat(a.rule, ": ", a.text); }
   std::string operator()(const JobEnded& a) const
   {

@@ -143,13 +143,19 @@ struct Decision
   std::string rule;  // "P4", "detail 5", …
   std::string text;  // the reason in words
 };
+// A worker of this lineage knows what the record does not: the record is an older copy, or has lost
+// its end. Whoever goes on from it gives numbers a second time; nothing may be served from it.
+struct RecordIsOld
+{
+  std::string why;
+};
 // The job is over; everybody has been sent Release, later greeters get it too.
 struct JobEnded
 {
   EndReason reason = EndReason::kFinished;
   std::string detail;
 };
-using MembershipAction = std::variant<Persist, Send, Accept, Refuse, Evict, Decision, JobEnded>;
+using MembershipAction = std::variant<Persist, Send, Accept, Refuse, Evict, Decision, RecordIsOld, JobEnded>;
 
 // -------------------------------------------------------------------- what an operator sees
 
