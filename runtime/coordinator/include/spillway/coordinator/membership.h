@@ -155,7 +155,8 @@ struct JobEnded
   EndReason reason = EndReason::kFinished;
   std::string detail;
 };
-using MembershipAction = std::variant<Persist, Send, Accept, Refuse, Evict, Decision, RecordIsOld, JobEnded>;
+using MembershipAction =
+    std::variant<Persist, Send, Accept, Refuse, Evict, Decision, RecordIsOld, JobEnded>;
 
 // -------------------------------------------------------------------- what an operator sees
 
