@@ -32,7 +32,14 @@ bool MembershipCore::Impl::fence(const WorkerGreeted& event)
   if (!worker) return false;
   if (worker.value() >= kHighestWorkerId)
     return refuse(absl::StrCat("worker id ", worker.value(), " is out of range"));
-  if (status.lineage == record_.lineage) return is_from_later(event.hello);
+  if (status.lineage == record_.lineage)
+  {
+    if (is_from_later(event.hello)) return true;
+    // After an adoption there may be some whom nobody knew.
+    if (worker >= reserved_workers_)
+      return refuse(absl::StrCat("worker id ", worker.value(), " was never given in this job"));
+    return false;
+  }
   if (record_.newest || reserved_workers_ != WorkerId(1))
     return refuse(absl::StrCat("lineage ", status.lineage.value(), " is not this job's, which is ",
                                record_.lineage.value(),
@@ -55,15 +62,9 @@ bool MembershipCore::Impl::is_from_later(const Hello& hello)
   const MemberStatus& status = hello.status;
   const Number knows = std::max(
       {status.highest_seen, status.promised, status.current, status.installed, status.left});
-  std::string why;
-  if (hello.worker >= reserved_workers_)
-    why = absl::StrCat("has an id that this record has not given yet");
-  else if (knows > record_.last_number)
-    why = absl::StrCat("knows number ", knows.value(), ", this record ends with ",
-                       record_.last_number.value());
-  else
-    return false;
-  emit(RecordIsOld{absl::StrCat("worker ", hello.worker.value(), " ", why)});
+  if (knows <= record_.last_number) return false;
+  emit(RecordIsOld{absl::StrCat("worker ", hello.worker.value(), " knows number ", knows.value(),
+                                ", the record ends with ", record_.last_number.value())});
   return true;
 }
 
